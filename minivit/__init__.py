@@ -1,0 +1,1 @@
+"""minivit: a Vision Transformer written by hand, forward and backward, on NumPy and CuPy."""

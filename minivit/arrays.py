@@ -1,0 +1,81 @@
+"""Arrays wherever they live: NumPy on the CPU, CuPy on an NVIDIA GPU.
+
+There is no global mode. `array_module(x)` asks the array itself, so both libraries work side by side
+in one process, and every function of minivit runs where its arguments are.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+
+# CuPy arrays behave alike; they have no static type, so NumPy's stands for both.
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+def array_module(x: Any) -> Any:
+    """Return the library that x (any shape) belongs to: `numpy`, `cupy`, or x's own array namespace.
+
+    Raises TypeError if x is no array (a list or a Python number, say).
+    """
+    if isinstance(x, np.ndarray | np.generic):
+        return np
+    cupy = sys.modules.get("cupy")  # a CuPy array exists only where CuPy was imported
+    if cupy is not None and isinstance(x, cupy.ndarray):
+        return cupy
+    if hasattr(x, "__array_namespace__"):
+        return x.__array_namespace__()
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}; wrap it in numpy.asarray(...)")
+
+
+def is_complex(x: Array) -> bool:
+    """Whether x (any shape) is complex, as in the complex-step derivative check."""
+    return bool(array_module(x).isdtype(x.dtype, "complex floating"))
+
+
+def real_part(x: Array) -> Array:
+    """Return the real part of x (any shape); a real x itself."""
+    return array_module(x).real(x) if is_complex(x) else x  # type: ignore[no-any-return]
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """Return x (any shape) as `dtype`; x itself, not a copy, if it is of that dtype already."""
+    return x if x.dtype == dtype else array_module(x).astype(x, dtype)  # type: ignore[no-any-return]
+
+
+def wide(x: Array) -> Array:
+    """Return x (any shape) as float32 if it is narrower (float16), else x itself.
+
+    Statistics, softmax, losses and parameter gradients are computed on wide(x): a float16 sum of 65
+    tokens loses three of its eleven bits.
+    """
+    xp = array_module(x)
+    narrow = xp.isdtype(x.dtype, "real floating") and xp.finfo(x.dtype).bits < 32
+    return xp.astype(x, xp.float32) if narrow else x  # type: ignore[no-any-return]
+
+
+def to_host(x: Array) -> Array:
+    """Return x (any shape) as a NumPy array: x itself, or a copy from the GPU."""
+    return x if isinstance(x, np.ndarray) else x.get()  # type: ignore[no-any-return]
+
+
+def to_device(x: Array, device: str) -> Array:
+    """Return x (any shape) on `device`, "cpu" or "cuda": x itself if it is there, else a copy.
+
+    Raises ValueError for another device, ImportError where CuPy is not installed.
+    """
+    if device == "cpu":
+        return to_host(x)
+    if device == "cuda":
+        import cupy
+
+        return cupy.asarray(x)  # type: ignore[no-any-return]
+    raise ValueError(f"device {device!r} is not known; choose 'cpu' or 'cuda'")
+
+
+def synchronize(x: Array) -> None:
+    """Wait until the device of x (any shape) has done its work; before reading a clock, say."""
+    if array_module(x).__name__ == "cupy":
+        array_module(x).cuda.get_current_stream().synchronize()

@@ -1,0 +1,20 @@
+"""The one exception that is meant to be read by a person.
+
+The command line prints its sentence on stderr and exits with status 2; a program catches it as the
+ValueError it is. Everything else that escapes is a bug of minivit and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MinivitError(ValueError):
+    """One sentence: the thing, what it is, what was expected, and the likely mend."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the hint " Did you mean 'x'?" for the known word nearest to `word`, or "" if none is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
