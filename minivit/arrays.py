@@ -37,12 +37,12 @@ def is_complex(x: Array) -> bool:
 
 def real_part(x: Array) -> Array:
     """Return the real part of x (any shape); a real x itself."""
-    return array_module(x).real(x) if is_complex(x) else x  # type: ignore[no-any-return]
+    return array_module(x).real(x) if is_complex(x) else x
 
 
 def cast(x: Array, dtype: Any) -> Array:
     """Return x (any shape) as `dtype`; x itself, not a copy, if it is of that dtype already."""
-    return x if x.dtype == dtype else array_module(x).astype(x, dtype)  # type: ignore[no-any-return]
+    return x if x.dtype == dtype else array_module(x).astype(x, dtype)
 
 
 def wide(x: Array) -> Array:
@@ -53,12 +53,17 @@ def wide(x: Array) -> Array:
     """
     xp = array_module(x)
     narrow = xp.isdtype(x.dtype, "real floating") and xp.finfo(x.dtype).bits < 32
-    return xp.astype(x, xp.float32) if narrow else x  # type: ignore[no-any-return]
+    return xp.astype(x, xp.float32) if narrow else x
+
+
+def transposed(x: Array) -> Array:
+    """Return x (..., M, N) with its last two axes swapped, (..., N, M): a view, nothing is copied."""
+    return array_module(x).moveaxis(x, -1, -2)
 
 
 def to_host(x: Array) -> Array:
     """Return x (any shape) as a NumPy array: x itself, or a copy from the GPU."""
-    return x if isinstance(x, np.ndarray) else x.get()  # type: ignore[no-any-return]
+    return x if isinstance(x, np.ndarray) else x.get()
 
 
 def to_device(x: Array, device: str) -> Array:
@@ -71,7 +76,7 @@ def to_device(x: Array, device: str) -> Array:
     if device == "cuda":
         import cupy
 
-        return cupy.asarray(x)  # type: ignore[no-any-return]
+        return cupy.asarray(x)
     raise ValueError(f"device {device!r} is not known; choose 'cpu' or 'cuda'")
 
 

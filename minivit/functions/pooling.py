@@ -1,0 +1,45 @@
+"""Pooling: from the last block's tokens to the one vector that the classifier reads.
+
+    class token      y = x_0                      dx_0 = dy, all other tokens 0
+    mean             y = mean of all tokens       dx_t = dy / T for every token
+
+The paper finds both equal, each with its own learning rate.
+
+Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), eq. 4 and App. D.3.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from minivit.arrays import Array, array_module, cast, wide
+
+
+class PoolingCache(NamedTuple):
+    """What the backward pass needs: a size, no array."""
+
+    tokens: int  # T
+
+
+def pool_class_token(x: Array) -> tuple[Array, PoolingCache]:
+    """Take the first token of x (B, T, D). Returns y (B, D), a view of x, and the cache."""
+    return x[:, 0, :], PoolingCache(x.shape[1])
+
+
+def pool_class_token_backward(dy: Array, cache: PoolingCache) -> Array:
+    """Gradient dx (B, T, D) like dy, for dy (B, D)."""
+    batch, width = dy.shape
+    dx = array_module(dy).zeros((batch, cache.tokens, width), dtype=dy.dtype)
+    dx[:, 0, :] = dy
+    return dx
+
+
+def pool_mean(x: Array) -> tuple[Array, PoolingCache]:
+    """Average x (B, T, D) over its tokens. Returns y (B, D) like x, and the cache."""
+    return cast(array_module(x).mean(wide(x), axis=1), x.dtype), PoolingCache(x.shape[1])
+
+
+def pool_mean_backward(dy: Array, cache: PoolingCache) -> Array:
+    """Gradient dx (B, T, D) like dy, for dy (B, D). A read-only view: every token gets the same."""
+    batch, width = dy.shape
+    return array_module(dy).broadcast_to((dy / cache.tokens)[:, None, :], (batch, cache.tokens, width))

@@ -1,0 +1,95 @@
+"""One encoder block: attention between the tokens, then an MLP in each; both add to a residual stream.
+
+    z' = z  + drop_path(dropout(attention(layer_norm(z))))
+    y  = z' + drop_path(dropout(mlp(layer_norm(z'))))
+
+On the way back a residual sum hands its gradient to both sides: dz' = dy + what comes through the branch.
+
+Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), eqs. 2-3 (pre-norm).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from minivit.arrays import Array
+from minivit.functions import GeluForm
+from minivit.functions.attention import MultiHeadAttentionCache
+from minivit.functions.dropout import DropoutCache
+from minivit.functions.layer_norm import LayerNormCache
+from minivit.functions.mlp import MlpCache
+from minivit.model.params import BlockParams
+from minivit.randomness import Key
+
+SITES = 5  # masks that a block draws, each at a site of its own
+
+
+class BlockSettings(NamedTuple):
+    """What a block needs to know beside its parameters."""
+
+    heads: int
+    gelu: GeluForm
+    eps: float
+    dropout: float
+    drop_path: float
+
+
+class BlockCache(NamedTuple):
+    """What the backward pass needs: one cache for each step, in forward order."""
+
+    norm1: LayerNormCache
+    attention: MultiHeadAttentionCache
+    dropout1: DropoutCache
+    drop_path1: DropoutCache
+    norm2: LayerNormCache
+    mlp: MlpCache
+    dropout2: DropoutCache
+    drop_path2: DropoutCache
+
+
+def block(
+    z: Array, params: BlockParams, settings: BlockSettings, ops: Any, key: Key | None
+) -> tuple[Array, BlockCache]:
+    """Pass z (B, T, D) through one block. Returns y like z, and the cache. Without a key nothing is dropped."""
+    p, rate, path_rate = params, settings.dropout, settings.drop_path
+    sites = [None if key is None else key.at(key.site + i) for i in range(SITES)]
+
+    x, norm1 = ops.layer_norm(z, p.norm1_gain, p.norm1_bias, settings.eps)
+    x, attention = ops.multi_head_attention(x, p.qkv_weight, p.qkv_bias, p.out_weight, p.out_bias, settings.heads)
+    x, dropout1 = ops.dropout(x, rate, sites[0])
+    x, drop_path1 = ops.drop_path(x, path_rate, sites[1])
+    z = z + x
+
+    x, norm2 = ops.layer_norm(z, p.norm2_gain, p.norm2_bias, settings.eps)
+    x, mlp = ops.mlp(x, p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias, settings.gelu, rate, sites[2])
+    x, dropout2 = ops.dropout(x, rate, sites[3])
+    x, drop_path2 = ops.drop_path(x, path_rate, sites[4])
+    return z + x, BlockCache(norm1, attention, dropout1, drop_path1, norm2, mlp, dropout2, drop_path2)
+
+
+def block_backward(dy: Array, cache: BlockCache, ops: Any) -> tuple[Array, BlockParams]:
+    """Gradients (dz, dparams) for dy (B, T, D): dz like dy, dparams float32 or wider. Changes no argument."""
+    dx = ops.drop_path_backward(dy, cache.drop_path2)
+    dx = ops.dropout_backward(dx, cache.dropout2)
+    dx, dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias = ops.mlp_backward(dx, cache.mlp)
+    dx, dnorm2_gain, dnorm2_bias = ops.layer_norm_backward(dx, cache.norm2)
+    dz = dy + dx
+
+    dx = ops.drop_path_backward(dz, cache.drop_path1)
+    dx = ops.dropout_backward(dx, cache.dropout1)
+    dx, dqkv_weight, dqkv_bias, dout_weight, dout_bias = ops.multi_head_attention_backward(dx, cache.attention)
+    dx, dnorm1_gain, dnorm1_bias = ops.layer_norm_backward(dx, cache.norm1)
+    return dz + dx, BlockParams(
+        norm1_gain=dnorm1_gain,
+        norm1_bias=dnorm1_bias,
+        qkv_weight=dqkv_weight,
+        qkv_bias=dqkv_bias,
+        out_weight=dout_weight,
+        out_bias=dout_bias,
+        norm2_gain=dnorm2_gain,
+        norm2_bias=dnorm2_bias,
+        fc1_weight=dfc1_weight,
+        fc1_bias=dfc1_bias,
+        fc2_weight=dfc2_weight,
+        fc2_bias=dfc2_bias,
+    )

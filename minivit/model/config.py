@@ -1,0 +1,129 @@
+"""ViTConfig: the sizes and choices that make one Vision Transformer, checked when it is made.
+
+Letters of the design: image (H, W), patch (P, P), D = width, K = heads, F = mlp_width, T = tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from minivit.errors import MinivitError
+from minivit.functions import GeluForm
+
+Pooling = Literal["class_token", "mean"]
+Positions = Literal["learned", "sincos", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig:
+    """One Vision Transformer. Sizes are (height, width) pairs; one integer means a square.
+
+    Raises MinivitError, a ValueError, for an impossible combination: one sentence with the field, its value
+    and what would work. Source of the defaults: Dosovitskiy et al. 2020 (arXiv:2010.11929).
+    """
+
+    image_size: tuple[int, int] = (32, 32)  # (H, W) in pixels
+    patch_size: tuple[int, int] = (4, 4)  # (P, P) in pixels; has to divide the image
+    channels: int = 3  # C, colours of a pixel
+    classes: int = 10  # width of the logits
+    width: int = 96  # D, numbers per token
+    depth: int = 4  # encoder blocks
+    heads: int = 3  # K, attention heads; has to divide the width
+    mlp_width: int = 384  # F, hidden width of the MLP
+    pooling: Pooling = "class_token"  # what the classifier reads: the class token or the mean of the patches
+    positions: Positions = "learned"  # position embedding: learned, fixed sin-cos, or none at all
+    gelu: GeluForm = "tanh"  # tanh form as in Google's code, erf form as in timm
+    eps: float = 1e-6  # added to layer norm's variance
+    dropout: float = 0.0  # share of numbers dropped after every dense layer but q k v
+    drop_path: float = 0.0  # share of images that skip the last block's branches; earlier blocks less
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "patch_size"):
+            object.__setattr__(self, name, _pair(name, getattr(self, name)))
+        _check_numbers(self)
+        _check_choices(self)
+        _check_fit(self)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across: (H / P, W / P)."""
+        return self.image_size[0] // self.patch_size[0], self.image_size[1] // self.patch_size[1]
+
+    @property
+    def patches(self) -> int:
+        """N, the number of patches."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def tokens(self) -> int:
+        """T, the number of tokens: the patches, and the class token if there is one."""
+        return self.patches + (self.pooling == "class_token")
+
+    @property
+    def patch_values(self) -> int:
+        """P * P * C, the numbers in one flattened patch."""
+        return self.patch_size[0] * self.patch_size[1] * self.channels
+
+    def replace(self, **changes: object) -> ViTConfig:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+def _pair(name: str, value: object) -> tuple[int, int]:
+    """One integer or two, as (height, width)."""
+    if isinstance(value, int):
+        value = (value, value)
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value):
+        return value[0], value[1]
+    raise MinivitError(f"{name} is {value!r}; expected one positive integer or two, (height, width), such as (32, 32)")
+
+
+def _check_numbers(config: ViTConfig) -> None:
+    for name in ("channels", "classes", "width", "depth", "heads", "mlp_width"):
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise MinivitError(f"{name} is {value!r}; expected an integer of at least 1")
+    for name in ("dropout", "drop_path"):
+        value = getattr(config, name)
+        if not isinstance(value, float | int) or not 0.0 <= value < 1.0:
+            raise MinivitError(f"{name} is {value!r}; expected a share from 0 to just under 1, such as 0.1")
+    if not isinstance(config.eps, float) or not 0.0 < config.eps < 1.0:
+        raise MinivitError(f"eps is {config.eps!r}; expected a small positive number, such as 1e-6")
+
+
+def _check_choices(config: ViTConfig) -> None:
+    for name, choices in (("pooling", Pooling), ("positions", Positions), ("gelu", GeluForm)):
+        value, known = getattr(config, name), get_args(choices)
+        if value not in known:
+            raise MinivitError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
+
+
+def _check_fit(config: ViTConfig) -> None:
+    for side, image, patch in zip(("height", "width"), config.image_size, config.patch_size, strict=True):
+        if image % patch:
+            fits = _nearest_divisors(image, patch)
+            raise MinivitError(
+                f"patch_size {config.patch_size} does not divide image_size {config.image_size}: "
+                f"{side} {image} is not a multiple of {patch}; a patch {side} of {fits} would work"
+            )
+    if config.width % config.heads:
+        fits = _nearest_divisors(config.width, config.heads)
+        raise MinivitError(
+            f"heads is {config.heads}, which does not divide width {config.width}; "
+            f"{fits} heads would work, or a width of {config.heads * round(config.width / config.heads)}"
+        )
+    if config.positions == "sincos" and (config.width % 4 or config.width < 8):
+        better = max(8, 4 * round(config.width / 4))
+        raise MinivitError(
+            f"width is {config.width}, but positions 'sincos' needs a multiple of 4, at least 8; {better} would work"
+        )
+
+
+def _nearest_divisors(number: int, wanted: int) -> str:
+    """The divisors of `number` next to `wanted`, for a hint: "2 or 4"."""
+    divisors = [d for d in range(1, number + 1) if number % d == 0]
+    below = [d for d in divisors if d < wanted][-1:]
+    above = [d for d in divisors if d > wanted][:1]
+    return " or ".join(map(str, below + above))

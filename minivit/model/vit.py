@@ -1,0 +1,162 @@
+"""The whole Vision Transformer: from images to logits, and from the logits' gradient to every other.
+
+    z = [c; patches E] + positions          eq. 1
+    z = block(z), L times                   eqs. 2-3
+    logits = head(pool(layer_norm(z)))      eq. 4
+
+Source: Dosovitskiy et al. 2020 (arXiv:2010.11929). With `pooling="mean"` there is no class token, and the
+mean over the normalised patch tokens takes its place (App. D.3).
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minivit.arrays import Array, array_module
+from minivit.functions.dropout import DropoutCache
+from minivit.functions.embedding import EmbeddingCache, sincos_positions
+from minivit.functions.layer_norm import LayerNormCache
+from minivit.functions.linear import LinearCache
+from minivit.functions.patches import PatchesCache
+from minivit.functions.pooling import PoolingCache
+from minivit.model.block import SITES, BlockCache, BlockSettings, block, block_backward
+from minivit.model.config import ViTConfig
+from minivit.model.params import BlockParams, ViTParams
+from minivit.ops import reference
+from minivit.randomness import Key
+
+
+class ViTCache(NamedTuple):
+    """What the backward pass needs: one cache for each step, in forward order."""
+
+    config: ViTConfig
+    ops: ModuleType
+    patches: PatchesCache
+    embedding: LinearCache
+    class_token: EmbeddingCache | None  # None without a class token
+    positions: EmbeddingCache | None  # None without positions
+    dropout: DropoutCache
+    blocks: tuple[BlockCache, ...]
+    norm: LayerNormCache
+    pooling: PoolingCache
+    head: LinearCache
+
+
+def vit(
+    params: ViTParams,
+    images: Array,
+    config: ViTConfig,
+    *,
+    key: Key | None = None,
+    ops: ModuleType = reference,
+) -> tuple[Array, ViTCache]:
+    """Classify images (B, C, H, W) of the parameters' dtype: returns logits (B, classes), and the cache.
+
+    key is the address that dropout and drop path draw at, used sites 0 .. 5 L; without it nothing is dropped
+    (evaluation). ops is the namespace of functions to compute with. Raises ValueError if the images are not
+    of the configuration's shape.
+    """
+    _check_images(images, config)
+    z, (patches, embedding, class_token, positions, dropout) = _embed(params, images, config, key, ops)
+    block_caches = []
+    for i, block_params in enumerate(params.blocks):
+        z, cache = block(z, block_params, _settings(config, i), ops, None if key is None else key.at(1 + SITES * i))
+        block_caches.append(cache)
+    z, norm = ops.layer_norm(z, params.norm_gain, params.norm_bias, config.eps)
+    z, pooling = ops.pool_class_token(z) if config.pooling == "class_token" else ops.pool_mean(z)
+    logits, head = ops.linear(z, params.head_weight, params.head_bias)
+    return logits, ViTCache(
+        config, ops, patches, embedding, class_token, positions, dropout, tuple(block_caches), norm, pooling, head
+    )
+
+
+def vit_backward(dlogits: Array, cache: ViTCache) -> ViTParams:
+    """Gradients for dlogits (B, classes): a tree of the parameters' type, float32 or wider.
+
+    Changes no argument; the same cache may be used again.
+    """
+    return _backward(dlogits, cache)[0]
+
+
+def vit_backward_with_images(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
+    """Gradients (dparams, dimages) for dlogits (B, classes): also what each pixel did, (B, C, H, W)."""
+    dparams, dpatches = _backward(dlogits, cache)
+    return dparams, cache.ops.patchify_backward(dpatches, cache.patches)
+
+
+def attention_maps(cache: ViTCache) -> list[Array]:
+    """The attention probabilities of each block, (B, K, T, T): row i is what token i attends to."""
+    return [block_cache.attention.attention.p for block_cache in cache.blocks]
+
+
+def _embed(
+    params: ViTParams, images: Array, config: ViTConfig, key: Key | None, ops: ModuleType
+) -> tuple[Array, tuple[Any, ...]]:
+    """Eq. 1: tokens z (B, T, D), and the caches from `patches` to `dropout`."""
+    z, patches = ops.patchify(images, config.patch_size)
+    z, embedding = ops.linear(z, params.patch_weight, params.patch_bias)
+    class_token = positions = None
+    if params.class_token is not None:
+        z, class_token = ops.prepend_class_token(z, params.class_token)
+    table = _fixed_positions(config, z) if config.positions == "sincos" else params.positions
+    if table is not None:
+        z, positions = ops.add_positions(z, table)
+    z, dropout = ops.dropout(z, config.dropout, key)
+    return z, (patches, embedding, class_token, positions, dropout)
+
+
+def _backward(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
+    """Gradients of the parameters, and of the flattened patches (B, N, P*P*C)."""
+    ops = cache.ops
+    dz, dhead_weight, dhead_bias = ops.linear_backward(dlogits, cache.head)
+    pool_backward = ops.pool_class_token_backward if cache.config.pooling == "class_token" else ops.pool_mean_backward
+    dz = pool_backward(dz, cache.pooling)
+    dz, dnorm_gain, dnorm_bias = ops.layer_norm_backward(dz, cache.norm)
+    dblocks: list[BlockParams] = []
+    for block_cache in reversed(cache.blocks):
+        dz, dblock = block_backward(dz, block_cache, ops)
+        dblocks.append(dblock)
+
+    dz = ops.dropout_backward(dz, cache.dropout)
+    dpositions = dclass_token = None
+    if cache.positions is not None:
+        dz, dpositions = ops.add_positions_backward(dz, cache.positions)
+    if cache.class_token is not None:
+        dz, dclass_token = ops.prepend_class_token_backward(dz, cache.class_token)
+    dpatches, dpatch_weight, dpatch_bias = ops.linear_backward(dz, cache.embedding)
+    return ViTParams(
+        patch_weight=dpatch_weight,
+        patch_bias=dpatch_bias,
+        class_token=dclass_token,
+        positions=dpositions if cache.config.positions == "learned" else None,
+        blocks=tuple(reversed(dblocks)),
+        norm_gain=dnorm_gain,
+        norm_bias=dnorm_bias,
+        head_weight=dhead_weight,
+        head_bias=dhead_bias,
+    ), dpatches
+
+
+def _check_images(images: Array, config: ViTConfig) -> None:
+    expected = (config.channels, *config.image_size)
+    if images.ndim != 4 or images.shape[1:] != expected:
+        raise ValueError(f"vit: images {images.shape} need shape (B, C, H, W) with (C, H, W) = {expected}")
+    if array_module(images).isdtype(images.dtype, "integral"):
+        raise ValueError(f"vit: images of {images.dtype} need to be normalised to the parameters' dtype first")
+
+
+def _fixed_positions(config: ViTConfig, z: Array) -> Array:
+    """Sin-cos positions (T, D) where z lives, in its precision; the class token's are zero."""
+    table = sincos_positions(config.grid, config.width)
+    if config.pooling == "class_token":
+        table = np.concatenate([np.zeros((1, config.width)), table])
+    return array_module(z).asarray(table)
+
+
+def _settings(config: ViTConfig, i: int) -> BlockSettings:
+    """Block i's settings: drop path grows linearly from 0 in the first block to its full rate in the last."""
+    depth_share = i / (config.depth - 1) if config.depth > 1 else 1.0
+    return BlockSettings(config.heads, config.gelu, config.eps, config.dropout, config.drop_path * depth_share)
