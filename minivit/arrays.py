@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from minivit.errors import MinivitError
+
 # CuPy arrays behave alike; they have no static type, so NumPy's stands for both.
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -78,6 +80,34 @@ def to_device(x: Array, device: str) -> Array:
 
         return cupy.asarray(x)
     raise ValueError(f"device {device!r} is not known; choose 'cpu' or 'cuda'")
+
+
+def choose_device(wanted: str) -> str:
+    """Return "cpu" or "cuda" for `wanted`, which may also be "auto": the GPU where CuPy finds one.
+
+    Raises MinivitError if "cuda" is wanted and cannot be had.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    reason = _why_no_gpu()
+    if reason is None:
+        return "cuda"
+    if wanted == "auto":
+        return "cpu"
+    raise MinivitError(f"device 'cuda' cannot be used: {reason}; or choose --device cpu")
+
+
+def _why_no_gpu() -> str | None:
+    """None if CuPy can use a GPU, else the reason and its mend."""
+    try:
+        import cupy
+    except ImportError as error:
+        return f"CuPy cannot be imported ({error}); install minivit[cuda12] or minivit[cuda13] to match the driver"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy finds no working driver ({error}); install NVIDIA's driver"
+    return None if count else "CuPy finds no NVIDIA GPU; check that one is plugged in and visible"
 
 
 def synchronize(x: Array) -> None:

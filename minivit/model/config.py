@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from minivit.errors import MinivitError
+from minivit.fields import setting
 from minivit.functions import GeluForm
 
 Pooling = Literal["class_token", "mean"]
@@ -24,24 +25,26 @@ class ViTConfig:
     and what would work. Source of the defaults: Dosovitskiy et al. 2020 (arXiv:2010.11929).
     """
 
-    image_size: tuple[int, int] = (32, 32)  # (H, W) in pixels
-    patch_size: tuple[int, int] = (4, 4)  # (P, P) in pixels; has to divide the image
-    channels: int = 3  # C, colours of a pixel
-    classes: int = 10  # width of the logits
-    width: int = 96  # D, numbers per token
-    depth: int = 4  # encoder blocks
-    heads: int = 3  # K, attention heads; has to divide the width
-    mlp_width: int = 384  # F, hidden width of the MLP
-    pooling: Pooling = "class_token"  # what the classifier reads: the class token or the mean of the patches
-    positions: Positions = "learned"  # position embedding: learned, fixed sin-cos, or none at all
-    gelu: GeluForm = "tanh"  # tanh form as in Google's code, erf form as in timm
-    eps: float = 1e-6  # added to layer norm's variance
-    dropout: float = 0.0  # share of numbers dropped after every dense layer but q k v
-    drop_path: float = 0.0  # share of images that skip the last block's branches; earlier blocks less
+    image_size: tuple[int, int] = setting((32, 32), "(H, W) in pixels")
+    patch_size: tuple[int, int] = setting((4, 4), "(P, P) in pixels; has to divide the image")
+    channels: int = setting(3, "C, colours of a pixel")
+    classes: int = setting(10, "width of the logits")
+    width: int = setting(96, "D, numbers per token")
+    depth: int = setting(4, "encoder blocks")
+    heads: int = setting(3, "K, attention heads; has to divide the width")
+    mlp_width: int = setting(0, "F, hidden width of the MLP; 0 means four times the width")
+    pooling: Pooling = setting("class_token", "what the classifier reads: the class token or the mean of the patches")
+    positions: Positions = setting("learned", "position embedding: learned, fixed sin-cos, or none at all")
+    gelu: GeluForm = setting("tanh", "tanh form as in Google's code, erf form as in timm")
+    eps: float = setting(1e-6, "added to layer norm's variance")
+    dropout: float = setting(0.0, "share of numbers dropped after every dense layer but q k v")
+    drop_path: float = setting(0.0, "share of images that skip the last block's branches; earlier blocks less")
 
     def __post_init__(self) -> None:
         for name in ("image_size", "patch_size"):
             object.__setattr__(self, name, _pair(name, getattr(self, name)))
+        if self.mlp_width == 0:
+            object.__setattr__(self, "mlp_width", 4 * self.width)
         _check_numbers(self)
         _check_choices(self)
         _check_fit(self)

@@ -9,6 +9,8 @@ Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), table 1; Ti and S from Touvr
 
 from __future__ import annotations
 
+from typing import Any
+
 from minivit.errors import MinivitError, nearest
 from minivit.model.config import ViTConfig
 
@@ -40,13 +42,12 @@ def variant(name: str, **changes: object) -> ViTConfig:
     size, patch = name.split("/")
     width, depth, heads = _SIZES[size]
     image, classes = (224, 1000) if name in _PAPER else (32, 10)
-    config = ViTConfig(
-        image_size=(image, image),
-        patch_size=(int(patch), int(patch)),
-        classes=classes,
-        width=width,
-        depth=depth,
-        heads=heads,
-        mlp_width=4 * width,
-    )
-    return config.replace(**changes)
+    fields: dict[str, Any] = {
+        "image_size": image,
+        "patch_size": int(patch),
+        "classes": classes,
+        "width": width,
+        "depth": depth,
+        "heads": heads,
+    }
+    return ViTConfig(**(fields | changes))

@@ -1,0 +1,47 @@
+"""`minivit eval`: the accuracy of a trained model on the test images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from minivit.arrays import choose_device, to_device
+from minivit.cli.train import check_same_classes
+from minivit.data import load
+from minivit.model.params import map_tree
+from minivit.training.evaluate import evaluate
+from minivit.training.run_directory import load_run, score_as_json
+
+
+def add_to(commands: Any) -> None:
+    """Add this command and its flags."""
+    command = commands.add_parser(
+        "eval",
+        help="accuracy of a trained model on the test images",
+        description="Evaluate the model of a run directory on the test images of its data set.",
+        allow_abbrev=False,
+    )
+    command.set_defaults(run_command=run)
+    command.add_argument("run", metavar="RUN", type=Path, help="a directory that `minivit train` wrote")
+    command.add_argument("--data-dir", metavar="DIR", help="where the images lie now (default: as in training)")
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    command.add_argument("--json", action="store_true", help="print test_accuracy, test_loss and images as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry the command out."""
+    config, params, epoch = load_run(options.run)
+    device = choose_device(options.device)
+    splits = load(config.data.dataset, options.data_dir or config.data.data_dir or None, config.model.image_size)
+    check_same_classes(config, splits)
+    params = map_tree(lambda x: to_device(x, device), params)
+    score = evaluate(params, splits.test, config.model, config.inputs, device)
+    if options.json:
+        print(json.dumps(score_as_json(score)))
+    else:
+        print(
+            f"test accuracy {score.accuracy:.2%}, loss {score.loss:.4f}, on {score.images} images of "
+            f"{config.data.dataset}; the model after epoch {epoch}"
+        )

@@ -1,0 +1,86 @@
+"""`minivit COMMAND ...`: finds the command, and turns a user's error into one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from minivit import __version__
+from minivit.errors import MinivitError, nearest
+
+DESCRIPTION = "A Vision Transformer written by hand: train it, evaluate it, use it."
+EPILOG = """\
+examples:
+  minivit train                                        learn built-in shapes, under two minutes on two cores
+  minivit train --config examples/cifar10_cpu.toml     learn CIFAR-10
+  minivit eval runs/shapes-1                           accuracy on the test images
+  minivit predict runs/shapes-1 photo.png              what is on a picture of your own
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence, with the nearest flag for an unknown one."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            word = unknown[1].split("=")[0]
+            flags = [flag for action in self._all_actions() for flag in action.option_strings]
+            message = f"the argument {word} is not known.{nearest(word, flags)}"
+        raise MinivitError(f"{message} (see {self.prog} --help)")
+
+    def _all_actions(self) -> list[argparse.Action]:
+        """This parser's actions and those of its commands: unknown flags are reported by the outermost."""
+        actions = list(self._actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    actions += command._actions
+        return actions
+
+
+def parser() -> Parser:
+    """The parser of all commands."""
+    # Imported here: `minivit --version` should not wait for the training code.
+    from minivit.cli import eval as eval_command
+    from minivit.cli import predict as predict_command
+    from minivit.cli import train as train_command
+
+    top = Parser(
+        prog="minivit",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"minivit {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for command in (train_command, eval_command, predict_command):
+        command.add_to(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Errors that a user can mend are one line on stderr and a 2."""
+    try:
+        options = parser().parse_args(arguments)
+        options.run_command(options)
+        sys.stdout.flush()
+    except MinivitError as error:
+        print(f"minivit: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("minivit: stopped; an unfinished training goes on with --resume RUN", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, `| head` say, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

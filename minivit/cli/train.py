@@ -1,0 +1,153 @@
+"""`minivit train`: train a model into a run directory."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from minivit.arrays import choose_device
+from minivit.data import Splits, load
+from minivit.errors import MinivitError
+from minivit.fields import parse, types_of
+from minivit.model import VARIANTS, count_params
+from minivit.training.config import (
+    SECTIONS,
+    RunConfig,
+    Values,
+    field_types,
+    fit,
+    model_config,
+    read_run_config,
+    read_values,
+    section_of,
+)
+from minivit.training.loop import train
+from minivit.training.run_directory import check_run, new_run_directory
+from minivit.training.settings import DataSettings, TrainSettings
+
+DESCRIPTION = """\
+Train a Vision Transformer into a run directory.
+
+With no argument: learns the built-in shapes on the CPU in under two minutes on two cores. Every field of
+a configuration file is also a flag of that name, and a flag wins over the file.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add this command and its flags: one for each field of the configuration."""
+    command = commands.add_parser(
+        "train",
+        help="train a model into a run directory",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    command.set_defaults(run_command=run)
+    command.add_argument("--config", metavar="FILE.toml", type=Path, help="read fields from a file; see examples/")
+    command.add_argument("--out", metavar="RUN", type=Path, help="run directory to make (default: runs/<dataset>-<n>)")
+    command.add_argument("--resume", metavar="RUN", type=Path, help="go on with a run that was interrupted")
+    for title, section in SECTIONS.items():
+        group = command.add_argument_group(f"{title}")
+        if title == "model":
+            group.add_argument("--variant", metavar="NAME", help=f"sizes to start from: {', '.join(VARIANTS)}")
+        for field in dataclasses.fields(section):
+            _add_flag(group, field, types_of(section)[field.name])
+
+
+def _add_flag(group: Any, field: dataclasses.Field[Any], kind: Any) -> None:
+    flag = "--" + field.name.replace("_", "-")
+    default = field.default
+    shown = "" if default in ("", None) else f" (default: {_text(default)})"
+    text = (field.metadata["help"] + shown).replace("%", "%%")
+    if kind is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+    else:
+        group.add_argument(flag, metavar=_metavar(kind), help=text)
+
+
+def _metavar(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "|".join(get_args(kind))
+    return {int: "N", float: "X", str: "TEXT"}.get(kind, "H[xW]")
+
+
+def _text(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry the command out."""
+    given = {name: value for name, value in vars(options).items() if name in field_types()}
+    flags = {name: parse("--" + name.replace("_", "-"), field_types()[name], value) for name, value in given.items()}
+    config_file, out, resumed = (getattr(options, name, None) for name in ("config", "out", "resume"))
+    if resumed is not None:
+        _resume(resumed, flags, config_file, out)
+        return
+    values = (read_values(config_file) if config_file else {}) | flags
+    data, settings = section_of(DataSettings, values), section_of(TrainSettings, values)
+    model_config(values)  # refused before any data is read
+    device = choose_device(settings.device)
+    if data.data_dir:
+        data = dataclasses.replace(data, data_dir=str(Path(data.data_dir).expanduser().absolute()))
+    splits = load(data.dataset, data.data_dir or None, values.get("image_size"))
+    config = fit(values | dataclasses.asdict(data), splits)
+    run_directory = new_run_directory(out, data.dataset)
+    if "dataset" not in values:
+        print("No --dataset given: learning the built-in shapes.")
+    _train(config, splits, run_directory, device, resume=False)
+
+
+def _resume(run_directory: Path, flags: Values, config_file: Path | None, out: Path | None) -> None:
+    """Go on with a run; only where the data lie and which device computes may change."""
+    fixed = [name for name in flags if name not in ("data_dir", "device")]
+    fixed += [name for name, value in (("config", config_file), ("out", out)) if value is not None]
+    if fixed:
+        raise MinivitError(
+            f"--{fixed[0].replace('_', '-')} cannot be changed with --resume, which keeps the run's configuration; "
+            "leave it out, or start a new run"
+        )
+    check_run(run_directory)
+    config = read_run_config(run_directory / "config.toml")
+    splits = load(config.data.dataset, flags.get("data_dir", config.data.data_dir) or None, config.model.image_size)
+    check_same_classes(config, splits)
+    device = choose_device(flags.get("device", config.training.device))
+    _train(config, splits, run_directory, device, resume=True)
+
+
+def check_same_classes(config: RunConfig, splits: Splits) -> None:
+    """Raise MinivitError if the data's classes are not those that the run learned."""
+    if splits.test.classes != config.inputs.classes:
+        raise MinivitError(
+            f"the run knows {len(config.inputs.classes)} classes, first {config.inputs.classes[0]!r}, the data "
+            f"{len(splits.test.classes)}, first {splits.test.classes[0]!r}; pass the --data-dir it was trained on"
+        )
+
+
+def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, resume: bool) -> None:
+    for note in splits.notes:
+        print(note)
+    model = config.model
+    print(
+        f"{config.data.dataset}: {len(splits.train.labels)} training, {len(splits.validation.labels)} validation and "
+        f"{len(splits.test.labels)} test images of {model.image_size[0]}x{model.image_size[1]}, {model.classes} classes"
+    )
+    print(
+        f"ViT of {count_params(model)} parameters: {model.depth} blocks, width {model.width}, {model.heads} heads, "
+        f"{model.tokens} tokens; on the {'CPU' if device == 'cpu' else 'GPU'}",
+        flush=True,
+    )
+    start = time.perf_counter()
+    score = train(config, splits, run_directory, device, resume)
+    print(f"test accuracy {score.accuracy:.1%} on {score.images} images, after {time.perf_counter() - start:.0f} s")
+    print(f"pictures: {run_directory / 'curves.png'}, {run_directory / 'predictions.png'}")
+    print(f"next: {_next_step(config, run_directory)}")
+
+
+def _next_step(config: RunConfig, run_directory: Path) -> str:
+    if config.data.dataset == "shapes":
+        return "minivit train --config examples/cifar10_cpu.toml   (real photographs; downloads CIFAR-10 once)"
+    return f"minivit predict {run_directory} YOUR_IMAGE.png"

@@ -1,0 +1,100 @@
+"""A folder of pictures as a data set: one folder a class.
+
+DATA/train/<class>/*.png        required; png, jpg, jpeg, webp or bmp
+DATA/validation/<class>/*.png   optional, or val/; else a tenth of train is held out
+DATA/test/<class>/*.png         optional; else a tenth of train is held out
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.data.dataset import Dataset, Splits, hold_out
+from minivit.data.image import read_image
+from minivit.errors import MinivitError, nearest
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+class _Read(NamedTuple):
+    dataset: Dataset
+    resized: int  # how many images were of another size
+
+
+def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
+    """Read data_dir as images (N, 3, H, W) for size (H, W); classes and files in the order of their names.
+
+    Files of other kinds and hidden folders are left out. The notes say how many images were resized
+    and what was held out. Raises MinivitError for a missing or empty folder, a single class, a class
+    that train does not have, too few images, or a picture that cannot be read.
+    """
+    train_dir = data_dir / "train"
+    if not train_dir.is_dir():
+        raise MinivitError(
+            f"{data_dir} has no folder train: expected train/<class>/ with pictures (and validation/ and"
+            " test/ if there are any), so move the class folders into one named train"
+        )
+    classes = tuple(_class_folders(train_dir))
+    if len(classes) < 2:
+        raise MinivitError(
+            f"{train_dir} has the class folders {list(classes)}: expected two or more, one a class, so"
+            " that there is something to tell apart"
+        )
+    train, resized = _read(train_dir, classes, size)
+    tenth = max(1, len(train.labels) // 10)  # of all that train holds, so that both parts are as large
+    parts, notes = {}, []
+    for part, folder in (("validation", _validation_folder(data_dir)), ("test", data_dir / "test")):
+        if folder is not None and folder.is_dir():
+            read = _read(folder, classes, size)
+            parts[part], resized = read.dataset, resized + read.resized
+        else:
+            train, parts[part] = hold_out(train, tenth)
+            notes.append(f"{data_dir} has no folder {part}: {tenth} of the images of train were held out as {part}.")
+    if resized:
+        notes.append(f"{resized} images of other sizes were resized to {size[0]}x{size[1]}.")
+    return Splits(train, parts["validation"], parts["test"], tuple(notes))
+
+
+def _validation_folder(data_dir: Path) -> Path | None:
+    """Return validation/ or val/; raises MinivitError if both are there, for one would be ignored."""
+    both = [data_dir / name for name in ("validation", "val") if (data_dir / name).is_dir()]
+    if len(both) == 2:
+        raise MinivitError(f"{data_dir} has both validation and val: expected one of them, so remove the other")
+    return both[0] if both else None
+
+
+def _class_folders(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _read(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> _Read:
+    """Read folder/<class>/* for every class folder there, all of which must be among `classes`."""
+    files, labels = [], []
+    for name in _class_folders(folder):
+        if name not in classes:
+            raise MinivitError(
+                f"{folder / name} is a class that train does not have: expected one of its"
+                f" {len(classes)} classes, so rename or remove it.{nearest(name, classes)}"
+            )
+        pictures = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not pictures:
+            raise MinivitError(
+                f"the class folder {folder / name} is empty: expected pictures ending in"
+                f" {', '.join(SUFFIXES)}, so add some or remove the folder"
+            )
+        files += pictures
+        labels += [classes.index(name)] * len(pictures)
+    if not files:
+        raise MinivitError(
+            f"{folder} has no class folders: expected {folder.name}/<class>/ with pictures, so add them or"
+            " remove the folder"
+        )
+    images = np.empty((len(files), 3, *size), np.uint8)
+    resized = 0
+    for i, path in enumerate(files):
+        images[i], changed = read_image(path, size)
+        resized += changed
+    return _Read(Dataset(images, np.array(labels, np.int64), classes), resized)

@@ -1,0 +1,88 @@
+"""Fields of a configuration: a default, a sentence of help, and the type that a value has to have.
+
+One dataclass field serves three doors: a keyword in Python, a line of a TOML file and a flag of the
+command line all end here, in `parse`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any, Literal, get_args, get_origin
+
+from minivit.errors import MinivitError
+
+
+def setting(default: Any, help: str) -> Any:
+    """A dataclass field with a default and the sentence that `--help` shows."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def types_of(section: type) -> dict[str, Any]:
+    """The type of every field of a dataclass, by name."""
+    hints = typing.get_type_hints(section)
+    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
+
+
+def parse(name: str, kind: Any, value: object) -> Any:
+    """Return `value`, from a TOML file or the text of a flag, as the type `kind`.
+
+    kind is int, float, bool, str, a Literal of strings, or tuple[int, int] (in text "32" or "32x48").
+    Raises MinivitError, a sentence with the name, the value and what was expected.
+    """
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise MinivitError(f"{name} is {value!r}; expected one of {', '.join(map(repr, get_args(kind)))}")
+    read = {int: _integer, float: _number, bool: _boolean, str: _text}.get(kind, _pair)
+    result = read(value)
+    if result is None:
+        expected = {
+            int: "an integer",
+            float: "a number",
+            bool: "true or false",
+            str: "text",
+        }.get(kind, "one integer or two, such as 32 or 32x48")
+        raise MinivitError(f"{name} is {value!r}; expected {expected}")
+    return result
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _boolean(value: object) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower())
+    return value if isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _pair(value: object) -> tuple[int, int] | None:
+    if isinstance(value, str):
+        value = value.split("x")
+    sides = list(value) if isinstance(value, list | tuple) else [value]
+    numbers = [_integer(side) for side in sides]
+    if len(numbers) == 1:
+        numbers *= 2
+    height, width, *rest = [*numbers, None, None]
+    if height is None or width is None or any(extra is not None for extra in rest):
+        return None
+    return height, width

@@ -1,0 +1,99 @@
+"""Pictures: functions that take data and draw on matplotlib Axes, and two that save a finished figure.
+
+Nothing here touches pyplot's global state, so no window opens and nothing needs closing. Colours are from
+Okabe and Ito's palette for the colour-blind; lines differ in style and marker too, for greyscale.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minivit.arrays import Array
+from minivit.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from minivit.training.run_directory import EpochRow
+
+_BLUE, _ORANGE = "#0072B2", "#D55E00"
+_TRAIN: dict[str, Any] = {"color": _BLUE, "linestyle": "--", "marker": "o", "markersize": 4}
+_VALIDATION: dict[str, Any] = {"color": _ORANGE, "linestyle": "-", "marker": "s", "markersize": 4}
+
+
+def plot_loss(ax: Axes, rows: Sequence[EpochRow]) -> Axes:
+    """Draw training and validation loss over the epochs."""
+    epochs = [row.epoch for row in rows]
+    ax.plot(epochs, [row.train_loss for row in rows], label="training (augmented)", **_TRAIN)
+    ax.plot(epochs, [row.validation_loss for row in rows], label="validation", **_VALIDATION)
+    ax.set(xlabel="epoch", ylabel="cross-entropy (nats)")
+    return _dress(ax)
+
+
+def plot_accuracy(ax: Axes, rows: Sequence[EpochRow]) -> Axes:
+    """Draw training and validation accuracy over the epochs."""
+    epochs = [row.epoch for row in rows]
+    ax.plot(epochs, [100 * row.train_accuracy for row in rows], label="training (augmented)", **_TRAIN)
+    ax.plot(epochs, [100 * row.validation_accuracy for row in rows], label="validation", **_VALIDATION)
+    ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
+    return _dress(ax)
+
+
+def plot_image(ax: Axes, image: Array, title: str = "") -> Axes:
+    """Show one image (C, H, W) uint8 without axes."""
+    ax.imshow(image.transpose(1, 2, 0), interpolation="nearest")
+    ax.set_title(title, fontsize=9)
+    ax.set_axis_off()
+    return ax
+
+
+def save_curves(rows: Sequence[EpochRow], path: Path) -> None:
+    """Write loss and accuracy side by side to a PNG file."""
+    figure = _figure(9, 3.6)
+    left, right = figure.subplots(1, 2)
+    plot_loss(left, rows)
+    plot_accuracy(right, rows)
+    _save(figure, path)
+
+
+def save_predictions(images: Array, labels: Array, probabilities: Array, classes: Sequence[str], path: Path) -> None:
+    """Write images (N, C, H, W) uint8 with the predicted class and its probability to a PNG file.
+
+    A wrong prediction is marked by a cross and the true class beneath it.
+    """
+    columns = 5
+    lines = -(-len(images) // columns)
+    figure = _figure(9, 1.95 * lines)
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, image, label, p in zip(axes, images, labels, probabilities, strict=False):
+        best = int(p.argmax())
+        title = f"{classes[best]} {p[best]:.0%}"
+        plot_image(ax, image, title if best == label else f"✗ {title}\nis {classes[label]}")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=110)
+
+
+def _dress(ax: Axes) -> Axes:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    return ax
+
+
+def _save(figure: Figure, path: Path) -> None:
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    write_whole(path, png.getvalue())

@@ -1,0 +1,162 @@
+"""A run's whole configuration: from a TOML file and flags, fitted to the data, and back to TOML.
+
+    [data]      DataSettings         dataset, data_dir
+    [model]     ViTConfig            and `variant`, a name to start from
+    [training]  TrainSettings
+    [inputs]    written by a run     class names, and the mean and deviation the images are normalised by
+
+Every field has one name wherever it is set: `width = 192` in [model] is `--width 192`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minivit.data import Splits, channel_statistics
+from minivit.errors import MinivitError, nearest
+from minivit.fields import parse, types_of
+from minivit.model import ViTConfig, variant
+from minivit.training.settings import DataSettings, TrainSettings
+
+SECTIONS: dict[str, type] = {"data": DataSettings, "model": ViTConfig, "training": TrainSettings}
+Values = dict[str, Any]  # fields by name: names are unique over the sections
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the model expects of an image, and what its logits mean."""
+
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]  # (C,) in units of [0, 1]
+    std: tuple[float, ...]  # (C,)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run."""
+
+    data: DataSettings
+    model: ViTConfig
+    training: TrainSettings
+    inputs: Inputs
+
+
+def field_types() -> dict[str, Any]:
+    """The type of every field that can be set, by name."""
+    types: dict[str, Any] = {"variant": str}
+    for section in SECTIONS.values():
+        types |= types_of(section)
+    return types
+
+
+def read_values(path: Path) -> Values:
+    """The fields that a TOML file sets.
+
+    Raises MinivitError for a file that cannot be read, and for an unknown section or field, with the nearest
+    known one.
+    """
+    return _values(path, _load(path))
+
+
+def read_run_config(path: Path) -> RunConfig:
+    """The configuration that a run wrote. Raises MinivitError if it cannot be read or is incomplete."""
+    document = _load(path)
+    values = _values(path, document)
+    inputs = document.get("inputs", {})
+    try:
+        facts = Inputs(tuple(inputs["classes"]), tuple(map(float, inputs["mean"])), tuple(map(float, inputs["std"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise MinivitError(
+            f"{path} has no whole [inputs] section; expected a configuration that a run wrote"
+        ) from error
+    model = model_config(values)
+    if len(facts.classes) != model.classes or not len(facts.mean) == len(facts.std) == model.channels:
+        raise MinivitError(f"{path}: [inputs] and [model] differ in their number of classes or channels")
+    return RunConfig(section_of(DataSettings, values), model, section_of(TrainSettings, values), facts)
+
+
+def fit(values: Values, splits: Splits) -> RunConfig:
+    """The whole configuration for these data: their classes, channels and image size go into the model.
+
+    Raises MinivitError if `values` ask for a model of another kind of images.
+    """
+    images, classes = splits.train.images, splits.train.classes
+    facts = {"classes": len(classes), "channels": images.shape[1], "image_size": images.shape[2:]}
+    for name, fact in facts.items():
+        if name in values and values[name] != fact:
+            raise MinivitError(
+                f"{name} is {values[name]}, but the images have {fact}; leave {name} out, it follows the data"
+            )
+    mean, std = channel_statistics(images)
+    return RunConfig(
+        section_of(DataSettings, values),
+        model_config(values | facts),
+        section_of(TrainSettings, values),
+        Inputs(classes, mean, std),
+    )
+
+
+def section_of(section: type, values: Values) -> Any:
+    """The dataclass `section` made of those values that belong to it."""
+    return section(**{name: values[name] for name in types_of(section) if name in values})
+
+
+def model_config(values: Values) -> ViTConfig:
+    """The model's configuration: the named variant, if one is given, with the given fields changed."""
+    given = {name: values[name] for name in types_of(ViTConfig) if name in values}
+    return variant(values["variant"], **given) if "variant" in values else ViTConfig(**given)
+
+
+def to_toml(config: RunConfig) -> str:
+    """The configuration as TOML that `read_run_config` reads back to an equal one."""
+    lines: list[str] = []
+    for title, section in zip(
+        (*SECTIONS, "inputs"), (config.data, config.model, config.training, config.inputs), strict=True
+    ):
+        lines += ["", f"[{title}]"] if lines else [f"[{title}]"]
+        lines += [f"{name} = {_toml(value)}" for name, value in dataclasses.asdict(section).items()]  # type: ignore[call-overload]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """A value in TOML: numbers, booleans, text and flat lists read the same as in JSON."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MinivitError(f"{path} cannot be read ({error.strerror}); expected a configuration in TOML") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MinivitError(f"{path} is not valid TOML: {error}") from error
+
+
+def _values(path: Path, document: dict[str, Any]) -> Values:
+    values: Values = {}
+    for title, fields in document.items():
+        if title == "inputs":
+            continue  # facts about a run's data, which are found anew
+        if title not in SECTIONS or not isinstance(fields, dict):
+            raise MinivitError(
+                f"{path}: [{title}] is no section; expected {', '.join(f'[{name}]' for name in SECTIONS)}."
+                f"{nearest(title, SECTIONS)}"
+            )
+        known = types_of(SECTIONS[title]) | ({"variant": str} if title == "model" else {})
+        for name, value in fields.items():
+            if name not in known:
+                raise MinivitError(f"{path}: [{title}] has no field {name!r}.{_advice(name, title, known)}")
+            values[name] = parse(name, known[name], value)
+    return values
+
+
+def _advice(name: str, title: str, known: dict[str, Any]) -> str:
+    for other, section in SECTIONS.items():
+        if other != title and name in types_of(section):
+            return f" It belongs in [{other}]."
+    return nearest(name, known) or f" It has {', '.join(known)}."

@@ -1,0 +1,132 @@
+"""The training loop: epochs of steps, an evaluation after each, and the test images once, at the end.
+
+Nothing is remembered between steps but parameters and moments: the order of the images, their
+augmentation and the dropout masks are all drawn at addresses (seed, purpose, epoch, step). A run that is
+resumed after an epoch therefore repeats the uninterrupted one bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+
+from minivit.arrays import to_device
+from minivit.data import Splits, normalise, random_crop_and_flip, take
+from minivit.errors import MinivitError
+from minivit.model import init_params, named
+from minivit.plots import save_curves, save_predictions
+from minivit.randomness import Key, generator
+from minivit.training.checkpoint import MODEL, load_moments, load_params, save_checkpoint
+from minivit.training.config import RunConfig
+from minivit.training.evaluate import Score, evaluate, predict
+from minivit.training.progress import Progress
+from minivit.training.run_directory import EpochRow, read_metrics, start_run, write_metrics, write_results
+from minivit.training.schedule import learning_rate
+from minivit.training.step import StepResult, TrainState, fresh_state, train_step
+
+
+def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", resume: bool = False) -> Score:
+    """Train into the directory `run` and return the score on the test images.
+
+    With `resume`, goes on after the last whole epoch that `run` holds. Raises MinivitError if the loss stops
+    being a number, or a file cannot be read or written.
+    """
+    settings = config.training
+    state = fresh_state(init_params(config.model, settings.seed, device=device), settings)
+    rows: list[EpochRow] = []
+    if resume:
+        rows = _restore(state, config, run, device)
+    else:
+        start_run(run, config)
+    progress = Progress(settings.epochs, steps_per_epoch(config, splits), first_epoch=len(rows) + 1)
+    try:
+        for epoch in range(len(rows) + 1, settings.epochs + 1):
+            rows.append(_epoch(state, config, splits, epoch, progress, device))
+            write_metrics(run, rows)
+            save_checkpoint(run, state, config.model, epoch)
+            save_curves(rows, run / "curves.png")
+            progress.epoch(rows[-1])
+    finally:
+        progress.close()
+    return _finish(state, config, splits, run, device)
+
+
+def steps_per_epoch(config: RunConfig, splits: Splits) -> int:
+    """The batches of an epoch: every image once, in batches of equal size to within one image."""
+    return math.ceil(len(splits.train.labels) / config.training.batch_size)
+
+
+def _epoch(
+    state: TrainState, config: RunConfig, splits: Splits, epoch: int, progress: Progress, device: str
+) -> EpochRow:
+    settings, steps = config.training, steps_per_epoch(config, splits)
+    warmup = round(steps * min(settings.warmup_epochs, settings.epochs / 2))
+    order = generator(Key(settings.seed, "shuffle", epoch)).permutation(len(splits.train.labels))
+    start = time.perf_counter()
+    seen, loss, correct, norm, rate = 0, 0.0, 0, 0.0, 0.0
+    for i, index in enumerate(np.array_split(order, steps)):
+        rate = learning_rate(
+            state.step, steps * settings.epochs, warmup, settings.learning_rate, settings.final_learning_rate
+        )
+        result = _step(state, config, splits, index, Key(settings.seed, "augment", epoch, i), rate, device)
+        seen += len(index)
+        loss += result.loss * len(index)
+        correct += result.correct
+        norm += result.gradient_norm
+        if not math.isfinite(result.loss) or not math.isfinite(result.gradient_norm):
+            raise MinivitError(
+                f"the loss became {result.loss} at epoch {epoch}, step {i + 1}; the usual cure is a smaller "
+                f"--learning-rate (now {settings.learning_rate:g}) or a longer --warmup-epochs (now {settings.warmup_epochs:g})"
+            )
+        progress.step(epoch, i + 1, loss / seen, correct / seen, seen / (time.perf_counter() - start))
+    trained = time.perf_counter() - start
+    score = evaluate(state.params.tree, splits.validation, config.model, config.inputs, device)
+    return EpochRow(
+        epoch,
+        state.step,
+        rate,
+        loss / seen,
+        correct / seen,
+        score.loss,
+        score.accuracy,
+        norm / steps,
+        round(time.perf_counter() - start, 2),
+        round(seen / trained, 1),
+    )
+
+
+def _step(
+    state: TrainState, config: RunConfig, splits: Splits, index: np.ndarray, key: Key, rate: float, device: str
+) -> StepResult:
+    """One step on the training images at `index` (B,), augmented at the address `key`."""
+    settings = config.training
+    batch = take(splits.train, index)
+    images = random_crop_and_flip(to_device(batch.images, device), key, settings.crop_padding, settings.flip)
+    x = normalise(images, config.inputs.mean, config.inputs.std, state.params.buffer.dtype)
+    labels = to_device(batch.labels, device)
+    return train_step(state, x, labels, config.model, settings, rate, key._replace(purpose="dropout"))
+
+
+def _restore(state: TrainState, config: RunConfig, run: Path, device: str) -> list[EpochRow]:
+    """Bring `state` to the end of the last whole epoch of `run`; returns the rows of metrics until then."""
+    params, epoch = load_params(run / MODEL, config.model)
+    for (_, into), (_, x) in zip(named(state.params.tree), named(params), strict=True):
+        into[...] = to_device(x, device)
+    state.step = load_moments(run, epoch, state.moments, device)
+    rows = [row for row in read_metrics(run) if row.epoch <= epoch]
+    if len(rows) != epoch:
+        raise MinivitError(f"{run / 'metrics.csv'} has {len(rows)} of {epoch} epochs; the run cannot be resumed")
+    return rows
+
+
+def _finish(state: TrainState, config: RunConfig, splits: Splits, run: Path, device: str) -> Score:
+    """Look at the test images, once."""
+    score = evaluate(state.params.tree, splits.test, config.model, config.inputs, device)
+    write_results(run, score)
+    few = take(splits.test, np.arange(min(20, len(splits.test.labels))))
+    probabilities = predict(state.params.tree, few.images, config.model, config.inputs, device)
+    save_predictions(few.images, few.labels, probabilities, few.classes, run / "predictions.png")
+    return score

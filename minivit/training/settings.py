@@ -1,0 +1,65 @@
+"""What to train on and how: the data and training sections of a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from minivit.errors import MinivitError
+from minivit.fields import setting
+
+DatasetName = Literal["shapes", "cifar10", "cifar100", "folder"]
+OptimizerName = Literal["adamw", "sgd"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which images."""
+
+    dataset: DatasetName = setting("shapes", "what to learn: built-in shapes, CIFAR, or a folder of images")
+    data_dir: str = setting("", "where the images lie; empty: CIFAR is downloaded once to a cache")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How the model learns. Raises MinivitError for a value that cannot work."""
+
+    epochs: int = setting(10, "passes over the training images")
+    batch_size: int = setting(128, "images per step")
+    accumulate: int = setting(1, "parts a step is computed in, to save memory; the gradients add up")
+    optimizer: OptimizerName = setting("adamw", "adamw, or sgd with momentum")
+    learning_rate: float = setting(1e-3, "highest learning rate, reached after the warm-up")
+    final_learning_rate: float = setting(0.0, "what the cosine falls to at the end")
+    warmup_epochs: float = setting(1.0, "length of the linear warm-up, at most half of the run")
+    weight_decay: float = setting(0.05, "pull of the weight matrices towards 0, times the learning rate")
+    beta1: float = setting(0.9, "adamw: memory of the gradients' mean")
+    beta2: float = setting(0.999, "adamw: memory of the squared gradients' mean")
+    adam_eps: float = setting(1e-8, "adamw: added to the root of the squared gradients' mean")
+    momentum: float = setting(0.9, "sgd: memory of the gradients")
+    clip: float = setting(1.0, "largest norm of a step's gradient; 0 clips nothing")
+    label_smoothing: float = setting(0.0, "share of the target spread evenly over all classes")
+    flip: bool = setting(True, "mirror half of the training images")
+    crop_padding: int = setting(4, "shift training images by up to so many pixels; 0 shifts none")
+    seed: int = setting(0, "same seed, same numbers")
+    device: DeviceName = setting("auto", "auto takes the GPU if CuPy finds one")
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("crop_padding", 0), ("seed", 0)):
+            if getattr(self, name) < low:
+                raise MinivitError(f"{name} is {getattr(self, name)}; expected an integer of at least {low}")
+        if self.seed >= 2**64:
+            raise MinivitError(f"seed is {self.seed}; expected an integer under 2**64")
+        if self.accumulate > self.batch_size:
+            raise MinivitError(
+                f"accumulate is {self.accumulate}, more than batch_size {self.batch_size}; each part needs an image"
+            )
+        for name in ("learning_rate", "adam_eps"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise MinivitError(f"{name} is {getattr(self, name)}; expected a positive number, such as {1e-3}")
+        for name in ("final_learning_rate", "warmup_epochs", "weight_decay", "clip"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise MinivitError(f"{name} is {getattr(self, name)}; expected 0 or a positive number")
+        for name in ("beta1", "beta2", "momentum", "label_smoothing"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise MinivitError(f"{name} is {getattr(self, name)}; expected a number from 0 to just under 1")
