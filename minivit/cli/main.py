@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from minivit import __version__
 from minivit.errors import MinivitError, nearest
+from minivit.memory import keep_freed_memory
 
 DESCRIPTION = "A Vision Transformer written by hand: train it, evaluate it, use it."
 EPILOG = """\
@@ -66,6 +67,7 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors that a user can mend are one line on stderr and a 2."""
+    keep_freed_memory()
     try:
         options = parser().parse_args(arguments)
         options.run_command(options)

@@ -17,9 +17,9 @@ DEFAULT_SIZE = (32, 32)
 def load(dataset: str, data_dir: str | Path | None = None, image_size: tuple[int, int] | None = None) -> Splits:
     """Return the splits of "shapes", "cifar10", "cifar100" or "folder", of images (N, 3, H, W).
 
-    shapes     drawn on the spot, of any square size; takes no data_dir
-    cifar10/0  read from data_dir, or downloaded once if that is None; always 32x32
-    folder     data_dir/train/<class>/ and so on, resized to image_size (H, W)
+    shapes             drawn on the spot, of any square size; takes no data_dir
+    cifar10, cifar100  read from data_dir, or downloaded once if that is None; always 32x32
+    folder             data_dir/train/<class>/ and so on, resized to image_size (H, W)
 
     image_size None means 32x32. Raises MinivitError for anything that cannot be done or read.
     """

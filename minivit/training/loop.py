@@ -41,7 +41,7 @@ def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", res
         rows = _restore(state, config, run, device)
     else:
         start_run(run, config)
-    progress = Progress(settings.epochs, steps_per_epoch(config, splits), first_epoch=len(rows) + 1)
+    progress = Progress(settings.epochs, steps_per_epoch(config, splits), len(rows) + 1)
     try:
         for epoch in range(len(rows) + 1, settings.epochs + 1):
             rows.append(_epoch(state, config, splits, epoch, progress, device))
@@ -79,7 +79,7 @@ def _epoch(
         if not math.isfinite(result.loss) or not math.isfinite(result.gradient_norm):
             raise MinivitError(
                 f"the loss became {result.loss} at epoch {epoch}, step {i + 1}; the usual cure is a smaller "
-                f"--learning-rate (now {settings.learning_rate:g}) or a longer --warmup-epochs (now {settings.warmup_epochs:g})"
+                f"--learning-rate (it was {settings.learning_rate:g}) or a longer --warmup-epochs"
             )
         progress.step(epoch, i + 1, loss / seen, correct / seen, seen / (time.perf_counter() - start))
     trained = time.perf_counter() - start

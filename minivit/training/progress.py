@@ -15,7 +15,7 @@ class Progress:
     """Reports steps and epochs to `stream`: loss, accuracy, images/s and the time left of the whole run."""
 
     def __init__(self, epochs: int, steps_per_epoch: int, first_epoch: int = 1, stream: TextIO | None = None) -> None:
-        self.stream = sys.stderr if stream is None else stream
+        self.stream = sys.stdout if stream is None else stream
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.done_before = (first_epoch - 1) * steps_per_epoch
         self.start = self.last_line = time.perf_counter()

@@ -1,0 +1,93 @@
+"""`minivit eval` and `minivit predict` on a small trained run, and what they refuse."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from helpers.command import TINY, minivit, picture_folder, refused
+
+from minivit.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that tells dark from light, and its pictures."""
+    folder = tmp_path_factory.mktemp("trained")
+    pictures = picture_folder(folder / "pictures", per_class=40)
+    words = ["train", "--dataset", "folder", "--data-dir", pictures, "--out", folder / "run", *TINY, "--epochs", "8"]
+    assert main([str(w) for w in [*words, "--learning-rate", "3e-3"]]) == 0
+    return folder
+
+
+def test_eval_repeats_what_training_reported(capsys, trained):
+    score = json.loads(minivit(capsys, "eval", trained / "run", "--json").out)
+    assert score == json.loads((trained / "run/results.json").read_text())
+    assert score.keys() == {"test_accuracy", "test_loss", "images"}
+    assert score["test_accuracy"] == 1.0
+    assert "100.00%" in minivit(capsys, "eval", trained / "run").out
+
+
+def test_predict_names_the_class_of_each_image(capsys, trained):
+    paths = [trained / "pictures/test/light/0.png", trained / "pictures/test/dark/1.png"]
+    outcome = minivit(capsys, "predict", trained / "run", *paths)
+    assert outcome.code == 0
+    assert outcome.err == ""
+    lines = outcome.out.splitlines()
+    assert lines[0] == str(paths[0])
+    assert lines[1].endswith("light")
+    assert lines[3] == str(paths[1])
+    assert lines[4].endswith("dark")
+
+
+def test_predict_as_json_has_probabilities_that_sum_to_one(capsys, trained):
+    path = trained / "pictures/test/light/0.png"
+    [result] = json.loads(minivit(capsys, "predict", trained / "run", path, "--json").out)
+    assert result["image"] == str(path)
+    assert result["resized"] is False
+    assert sum(p["probability"] for p in result["predictions"]) == pytest.approx(1, abs=1e-6)
+    [short] = json.loads(minivit(capsys, "predict", trained / "run", path, "--json", "--top", 1).out)
+    assert short["predictions"] == result["predictions"][:1]
+
+
+def test_another_size_is_resized_and_said_on_stderr(capsys, trained, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.full((50, 90, 3), 210, np.uint8)).save(tmp_path / "big.png")
+    outcome = minivit(capsys, "predict", trained / "run", tmp_path / "big.png")
+    assert "big.png was resized to 32x32" in outcome.err
+    assert outcome.out.splitlines()[1].endswith("light")
+
+
+@pytest.mark.parametrize("command", ["eval", "predict"])
+def test_what_is_no_run_is_refused(capsys, tmp_path, command):
+    more = ["x.png"] if command == "predict" else []
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    assert "is not there" in refused(capsys, command, tmp_path / "nowhere", *more)
+    assert "is a file" in refused(capsys, command, tmp_path / "file", *more)
+    assert "is not a run directory" in refused(capsys, command, tmp_path / "empty", *more)
+    (tmp_path / "empty/config.toml").touch()
+    assert "no epoch of it was finished" in refused(capsys, command, tmp_path / "empty", *more)
+
+
+@pytest.mark.parametrize("name", ["config.toml", "checkpoints/model.safetensors"])
+def test_a_damaged_run_is_refused(capsys, trained, tmp_path, name):
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    (run / name).write_bytes((run / name).read_bytes()[:50])
+    assert name.split("/")[-1] in refused(capsys, "eval", run)
+
+
+def test_unreadable_images_are_refused_before_anything_is_printed(capsys, trained, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
+    good = trained / "pictures/test/light/0.png"
+    for bad in (tmp_path / "broken.png", tmp_path / "nowhere.png", tmp_path):
+        assert str(bad) in refused(capsys, "predict", trained / "run", good, bad)
+    assert "--top" in refused(capsys, "predict", trained / "run", good, "--top", 0)
+
+
+def test_eval_on_other_classes_is_refused(capsys, trained, tmp_path):
+    other = picture_folder(tmp_path / "o")
+    for split in ("train", "test"):
+        (other / split / "dark").rename(other / split / "night")
+    assert "the data 2, first 'light'" in refused(capsys, "eval", trained / "run", "--data-dir", other)

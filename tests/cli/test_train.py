@@ -1,0 +1,225 @@
+"""`minivit train`: every layout of data, the run directory, repetition, resumption, and refusals."""
+
+import csv
+import json
+import shutil
+import tomllib
+
+import numpy as np
+import pytest
+from helpers.cifar_files import random_images, write_binary, write_python
+from helpers.command import TINY, minivit, picture_folder, refused
+
+from minivit.training import loop
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return picture_folder(tmp_path / "pictures")
+
+
+def folder_run(capsys, pictures, out, *more):
+    outcome = minivit(capsys, "train", "--dataset", "folder", "--data-dir", pictures, "--out", out, *TINY, *more)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def test_a_run_leaves_everything_that_is_promised(capsys, tmp_path, pictures):
+    run = tmp_path / "run"
+    outcome = folder_run(capsys, pictures, run, "--seed", 3)
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config["training"]["seed"] == 3
+    assert config["model"]["classes"] == 2
+    assert config["inputs"]["classes"] == ["dark", "light"]
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["validation_loss"]) < 0.8
+    assert {"python", "numpy", "minivit", "blas"} <= json.loads((run / "environment.json").read_text()).keys()
+    assert 0 <= json.loads((run / "results.json").read_text())["test_accuracy"] <= 1
+    for picture in ("curves.png", "predictions.png"):
+        assert (run / picture).read_bytes().startswith(b"\x89PNG")
+    assert (run / "checkpoints/model.safetensors").stat().st_size > 1000
+    assert not [p for p in run.rglob("*") if p.name.startswith(".")]
+    assert "epoch 2/2" in outcome.out
+    assert "test accuracy" in outcome.out
+    assert "\r" not in outcome.out  # no bar where there is no terminal
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+@pytest.mark.parametrize("write", [write_binary, write_python])
+def test_cifar_layouts_train_and_evaluate(capsys, tmp_path, name, write):
+    classes = {"cifar10": 10, "cifar100": 100}[name]
+    data = tmp_path / "data"
+    write(data, name, *random_images(200, classes), *random_images(100, classes, seed=1))
+    outcome = minivit(capsys, "train", "--dataset", name, "--data-dir", data, "--out", tmp_path / "r", *TINY)
+    assert outcome.code == 0, outcome.err
+    assert f"100 test images of 32x32, {classes} classes" in outcome.out
+    shutil.move(data, tmp_path / "moved")
+    assert "does not exist" in refused(capsys, "eval", tmp_path / "r")
+    outcome = minivit(capsys, "eval", tmp_path / "r", "--data-dir", tmp_path / "moved", "--json")
+    score = json.loads(outcome.out)
+    assert score == json.loads((tmp_path / "r/results.json").read_text())
+    assert score["images"] == 100
+
+
+def same_numbers(one, other):
+    """metrics.csv without its times."""
+    tables = []
+    for run in (one, other):
+        with (run / "metrics.csv").open() as file:
+            tables.append([row[:-2] for row in csv.reader(file)])
+    return tables[0] == tables[1]
+
+
+def test_one_seed_gives_one_result_and_another_seed_another(capsys, tmp_path, pictures):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        folder_run(capsys, pictures, tmp_path / name, "--seed", seed, "--dropout", 0.1, "--drop-path", 0.1)
+    assert same_numbers(tmp_path / "a", tmp_path / "b")
+    assert not same_numbers(tmp_path / "a", tmp_path / "c")
+    models = [(tmp_path / name / "checkpoints/model.safetensors").read_bytes() for name in "ab"]
+    assert models[0] == models[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(capsys, tmp_path, pictures, monkeypatch, optimizer):
+    more = ("--epochs", 3, "--dropout", 0.2, "--optimizer", optimizer, "--accumulate", 2)
+    folder_run(capsys, pictures, tmp_path / "whole", *more)
+    epoch = loop._epoch
+
+    def killed_in_epoch_3(state, config, splits, number, progress, device):
+        if number == 3:
+            raise KeyboardInterrupt
+        return epoch(state, config, splits, number, progress, device)
+
+    monkeypatch.setattr(loop, "_epoch", killed_in_epoch_3)
+    words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY, *more)
+    assert minivit(capsys, *words).code == 130
+    monkeypatch.undo()
+    assert minivit(capsys, "train", "--resume", tmp_path / "cut").code == 0
+    assert same_numbers(tmp_path / "whole", tmp_path / "cut")
+    for name in ("checkpoints/model.safetensors", "results.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_a_config_file_is_read_and_flags_win(capsys, tmp_path, pictures):
+    path = tmp_path / "c.toml"
+    path.write_text('[model]\nwidth = 8\nheads = 2\n[training]\nepochs = 9\nlearning_rate = 0.5\nflip = true\n')
+    folder_run(capsys, pictures, tmp_path / "r", "--config", path, "--no-flip", "--learning-rate", "1e-4")
+    config = tomllib.loads((tmp_path / "r/config.toml").read_text())
+    assert config["model"]["width"] == 16
+    assert config["training"]["epochs"] == 2
+    assert config["training"]["learning_rate"] == 1e-4
+    assert config["training"]["flip"] is False
+
+
+def test_non_square_pictures_of_another_size_are_resized_and_that_is_said(capsys, tmp_path):
+    folder = picture_folder(tmp_path / "p", size=(20, 30), test=False)
+    outcome = folder_run(capsys, folder, tmp_path / "r", "--image-size", "16x24", "--patch-size", "8x4")
+    assert "resized to 16x24" in outcome.out
+    assert "held out" in outcome.out
+    config = tomllib.loads((tmp_path / "r/config.toml").read_text())
+    assert config["model"]["image_size"] == [16, 24]
+    assert config["model"]["patch_size"] == [8, 4]
+
+
+def test_no_argument_learns_shapes_and_says_so(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = np.arange(64)
+
+    def load_few(*args):
+        splits = real_load(*args)
+        from minivit.data import take
+
+        return splits._replace(train=take(splits.train, small), test=take(splits.test, small))
+
+    from minivit.cli import train
+
+    real_load = train.load
+    monkeypatch.setattr(train, "load", load_few)
+    for number in (1, 2):
+        outcome = minivit(capsys, "train", "--epochs", 1)
+        assert outcome.code == 0, outcome.err
+        assert "built-in shapes" in outcome.out
+        assert "next: " in outcome.out
+        assert (tmp_path / f"runs/shapes-{number}/curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--heads", 5], ["heads is 5", "width 96", "4 or 6"]),
+        (["--patch-size", 5], ["patch_size", "(32, 32)", "4 or 8"]),
+        (["--widht", 8], ["--widht", "Did you mean '--width'?"]),
+        (["--epochs", "many"], ["--epochs", "'many'", "an integer"]),
+        (["--dataset", "cifar"], ["'cifar'", "'cifar10'"]),
+        (["--variant", "Ti/15"], ["'Ti/15'", "Did you mean 'Ti/16'?"]),
+        (["--config", "nowhere.toml"], ["nowhere.toml", "cannot be read"]),
+        (["--dataset", "folder"], ["--data-dir"]),
+        (["--dataset", "cifar10", "--data-dir", "nowhere"], ["nowhere", "does not exist"]),
+        (["--learning-rate", "-1"], ["learning_rate", "-1"]),
+        (["--classes", 7], ["classes is 7", "10"]),
+        (["--resume", "nowhere"], ["nowhere", "is not there"]),
+        (["extra"], ["extra"]),
+    ],
+)
+def test_a_bad_argument_ends_in_one_line(capsys, tmp_path, monkeypatch, words, parts):
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, "train", *words)
+    assert all(part in line for part in parts), line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_used_directory_is_not_overwritten(capsys, tmp_path, pictures):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.txt").write_text("mine")
+    words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "run", *TINY)
+    assert "not empty" in refused(capsys, *words)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "label", "missing"])
+def test_damaged_cifar_ends_in_one_line(capsys, tmp_path, damage):
+    folder = write_binary(tmp_path, "cifar10", *random_images(50, 10), *random_images(10, 10))
+    batch = folder / "data_batch_3.bin"
+    content = bytearray(batch.read_bytes())
+    if damage == "truncated":
+        batch.write_bytes(content[:-100])
+    elif damage == "label":
+        content[0] = 77
+        batch.write_bytes(content)
+    else:
+        batch.unlink()
+    line = refused(capsys, "train", "--dataset", "cifar10", "--data-dir", tmp_path, "--out", tmp_path / "r")
+    assert "data_batch_3.bin" in line
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_diverging_run_says_what_to_change_and_keeps_its_last_checkpoint(capsys, tmp_path, pictures):
+    words = ("--learning-rate", "1e30", "--clip", 0, "--epochs", 4, "--optimizer", "sgd")
+    with np.errstate(all="ignore"):
+        line = refused(
+            capsys, "train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "r", *TINY, *words
+        )
+    assert "--learning-rate" in line
+
+
+def test_resume_keeps_the_runs_configuration(capsys, tmp_path, pictures):
+    folder_run(capsys, pictures, tmp_path / "r")
+    assert "--epochs cannot be changed" in refused(capsys, "train", "--resume", tmp_path / "r", "--epochs", 5)
+    other = picture_folder(tmp_path / "other")
+    (other / "train/dark").rename(other / "train/night")
+    (other / "test/dark").rename(other / "test/night")
+    line = refused(capsys, "train", "--resume", tmp_path / "r", "--data-dir", other)
+    assert "'dark'" in line
+    assert "'light'" in line
+
+
+def test_cuda_without_cupy_says_what_to_install(capsys, tmp_path):
+    pytest.importorskip("numpy")
+    from minivit.arrays import _why_no_gpu
+
+    if _why_no_gpu() is None:
+        pytest.skip("this machine has a GPU")
+    line = refused(capsys, "train", "--device", "cuda", "--out", tmp_path / "r")
+    assert "--device cpu" in line

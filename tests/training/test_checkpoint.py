@@ -1,0 +1,91 @@
+"""Checkpoints: what is saved comes back bit for bit, and damage is noticed."""
+
+import numpy as np
+import pytest
+
+from minivit.errors import MinivitError
+from minivit.model import ViTConfig, init_params, named
+from minivit.training.checkpoint import MODEL, load_moments, load_params, save_checkpoint
+from minivit.training.optimizers import fresh_moments
+from minivit.training.settings import TrainSettings
+from minivit.training.step import fresh_state
+
+CONFIG = ViTConfig(image_size=8, patch_size=4, width=12, depth=2, heads=2, classes=3)
+
+
+@pytest.fixture
+def state():
+    state = fresh_state(init_params(CONFIG, 5), TrainSettings())
+    rng = np.random.default_rng(0)
+    state.params.buffer[...] += rng.standard_normal(state.params.buffer.size).astype(np.float32)
+    state.moments.first[...] = rng.standard_normal(state.params.buffer.size)
+    state.moments.second[...] = rng.random(state.params.buffer.size)
+    state.step = 17
+    return state
+
+
+def test_parameters_and_moments_come_back_bit_for_bit(tmp_path, state):
+    save_checkpoint(tmp_path, state, CONFIG, 3)
+    params, epoch = load_params(tmp_path / MODEL, CONFIG)
+    assert epoch == 3
+    for (name, x), (_, y) in zip(named(state.params.tree), named(params), strict=True):
+        np.testing.assert_array_equal(x, y, err_msg=name)
+    moments = fresh_moments(state.params.buffer, "adamw")
+    assert load_moments(tmp_path, 3, moments, "cpu") == 17
+    np.testing.assert_array_equal(moments.first, state.moments.first)
+    np.testing.assert_array_equal(moments.second, state.moments.second)
+
+
+def test_the_newest_moments_replace_the_old(tmp_path, state):
+    for epoch in (1, 2, 3):
+        save_checkpoint(tmp_path, state, CONFIG, epoch)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [
+        "model.safetensors",
+        "optimizer-0003.safetensors",
+    ]
+
+
+def test_a_crash_between_the_two_files_keeps_a_whole_pair(tmp_path, state, monkeypatch):
+    save_checkpoint(tmp_path, state, CONFIG, 1)
+    from minivit.training import checkpoint
+
+    def dies_at_the_model(path, content):
+        if path.name == MODEL.name:
+            raise KeyboardInterrupt
+        checkpoint_write(path, content)
+
+    checkpoint_write = checkpoint.write_whole
+    monkeypatch.setattr(checkpoint, "write_whole", dies_at_the_model)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, state, CONFIG, 2)
+    _, epoch = load_params(tmp_path / MODEL, CONFIG)
+    assert epoch == 1
+    assert load_moments(tmp_path, epoch, fresh_moments(state.params.buffer, "adamw"), "cpu") == 17
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "missing"])
+def test_a_damaged_model_file_is_refused_in_a_sentence(tmp_path, state, damage):
+    save_checkpoint(tmp_path, state, CONFIG, 1)
+    path = tmp_path / MODEL
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": whole[:-9], "empty": b"", "garbage": b"\xff" * 100}[damage])
+    with pytest.raises(MinivitError, match=r"model\.safetensors cannot be read as a checkpoint"):
+        load_params(path, CONFIG)
+
+
+def test_another_models_file_is_refused(tmp_path, state):
+    save_checkpoint(tmp_path, state, CONFIG, 1)
+    with pytest.raises(MinivitError, match="does not fit its configuration"):
+        load_params(tmp_path / MODEL, CONFIG.replace(depth=3))
+    with pytest.raises(MinivitError, match=r"head\.weight.*expected float32 \(4, 12\)"):
+        load_params(tmp_path / MODEL, CONFIG.replace(classes=4))
+
+
+def test_moments_of_another_optimiser_are_refused(tmp_path):
+    state = fresh_state(init_params(CONFIG), TrainSettings(optimizer="sgd"))
+    save_checkpoint(tmp_path, state, CONFIG, 1)
+    with pytest.raises(MinivitError, match="cannot be resumed"):
+        load_moments(tmp_path, 1, fresh_moments(state.params.buffer, "adamw"), "cpu")

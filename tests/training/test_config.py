@@ -1,0 +1,98 @@
+"""Configurations: from a file and flags, fitted to data, and back to TOML."""
+
+import numpy as np
+import pytest
+
+from minivit.data import Dataset, Splits
+from minivit.errors import MinivitError
+from minivit.training.config import fit, read_run_config, read_values, to_toml
+from minivit.training.settings import TrainSettings
+
+
+def splits(classes=("a", 'b "quoted" ü'), size=(8, 12)):
+    images = np.random.default_rng(0).integers(0, 256, (6, 3, *size), dtype=np.uint8)
+    data = Dataset(images, np.arange(6) % len(classes), classes)
+    return Splits(data, data, data, ())
+
+
+def written(tmp_path, text):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_run_configuration_survives_toml(tmp_path):
+    config = fit({"width": 24, "heads": 4, "flip": False, "dataset": "folder", "learning_rate": 3e-5}, splits())
+    assert read_run_config(written(tmp_path, to_toml(config))) == config
+    assert config.model.image_size == (8, 12)
+    assert config.model.classes == 2
+    assert config.inputs.mean == pytest.approx(splits().train.images.mean((0, 2, 3)) / 255)
+
+
+def test_a_run_configuration_can_be_used_as_a_config_file(tmp_path):
+    config = fit({"width": 24, "heads": 4}, splits())
+    assert fit(read_values(written(tmp_path, to_toml(config))), splits()) == config
+
+
+def test_a_variant_gives_sizes_and_fields_change_them(tmp_path):
+    values = read_values(written(tmp_path, '[model]\nvariant = "mini/4"\ndepth = 2\n'))
+    model = fit(values, splits()).model
+    assert (model.width, model.depth, model.heads, model.mlp_width) == (192, 2, 3, 768)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[model]\nwidht = 3\n", ["widht", "Did you mean 'width'?"]),
+        ("[training]\nwidth = 3\n", ["'width'", "belongs in [model]"]),
+        ("[modle]\nwidth = 3\n", ["[modle]", "Did you mean 'model'?"]),
+        ("width = 3\n", ["[width]", "[data], [model], [training]"]),
+        ('[training]\nepochs = "many"\n', ["epochs", "'many'", "an integer"]),
+        ("[training]\nepochs = 1.5\n", ["epochs", "1.5", "an integer"]),
+        ("[training]\nflip = 1\n", ["flip", "true or false"]),
+        ('[training]\noptimizer = "adam"\n', ["'adam'", "'adamw', 'sgd'"]),
+        ("[model]\nimage_size = [1, 2, 3]\n", ["image_size", "32x48"]),
+        ("[model\n", ["not valid TOML"]),
+    ],
+)
+def test_a_bad_file_is_refused_in_a_sentence(tmp_path, text, words):
+    with pytest.raises(MinivitError) as error:
+        read_values(written(tmp_path, text))
+    assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(("name", "value"), [("classes", 7), ("channels", 1), ("image_size", (16, 16))])
+def test_a_model_for_other_images_is_refused(name, value):
+    with pytest.raises(MinivitError, match=f"{name} is .* leave {name} out"):
+        fit({name: value}, splits())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("accumulate", 0),
+        ("accumulate", 129),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("beta1", 1.0),
+        ("label_smoothing", 1.0),
+        ("clip", -1.0),
+        ("seed", -1),
+        ("seed", 2**64),
+        ("crop_padding", -1),
+    ],
+)
+def test_an_impossible_setting_is_refused_by_name_and_value(field, value):
+    with pytest.raises(MinivitError, match=field) as error:
+        TrainSettings(**{field: value})
+    assert str(value) in str(error.value) or "2**64" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[model]\nwidth = 96\n", '[inputs]\nclasses = 3\nmean = []\nstd = []\n', '[inputs]\nclasses = ["a"]\nmean = [0.5]\nstd = [0.2]\n']
+)
+def test_a_run_configuration_without_whole_inputs_is_refused(tmp_path, text):
+    with pytest.raises(MinivitError, match="inputs"):
+        read_run_config(written(tmp_path, text))

@@ -1,0 +1,98 @@
+"""One training step: what it learns from, and that parts add up to the whole."""
+
+import numpy as np
+import pytest
+
+from minivit.functions import cross_entropy, cross_entropy_backward
+from minivit.model import ViTConfig, init_params, named, vit, vit_backward
+from minivit.randomness import Key
+from minivit.training.settings import TrainSettings
+from minivit.training.step import fresh_state, train_step
+
+CONFIG = ViTConfig(image_size=8, patch_size=4, width=12, depth=2, heads=2, classes=3)
+
+
+def batch(count=7, dtype=np.float64):
+    rng = np.random.default_rng(1)
+    return rng.standard_normal((count, 3, 8, 8)).astype(dtype), rng.integers(0, 3, count)
+
+
+def after(settings, steps=1, config=CONFIG, key=None):
+    state = fresh_state(init_params(config, 3, np.float64), settings)
+    results = [train_step(state, *batch(), config, settings, 0.01, key) for _ in range(steps)]
+    return state, results
+
+
+def test_plain_sgd_is_a_step_against_the_gradient():
+    settings = TrainSettings(optimizer="sgd", momentum=0.0, weight_decay=0.0, clip=0.0)
+    state, [result] = after(settings)
+    params = init_params(CONFIG, 3, np.float64)
+    images, labels = batch()
+    logits, cache = vit(params, images, CONFIG)
+    loss, loss_cache = cross_entropy(logits, labels)
+    gradients = dict(named(vit_backward(cross_entropy_backward(1.0, loss_cache), cache)))
+    assert result.loss == pytest.approx(float(loss), rel=1e-14)
+    assert result.correct == (logits.argmax(1) == labels).sum()
+    assert result.gradient_norm == pytest.approx(np.sqrt(sum((g**2).sum() for g in gradients.values())), rel=1e-12)
+    for (name, p), (_, now) in zip(named(params), named(state.params.tree), strict=True):
+        np.testing.assert_allclose(now, p - 0.01 * gradients[name], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_accumulation_equals_one_large_batch(parts):
+    whole, [one] = after(TrainSettings())
+    split, [many] = after(TrainSettings(accumulate=parts))  # 7 images: parts of unequal size
+    assert many.loss == pytest.approx(one.loss, rel=1e-13)
+    assert many.correct == one.correct
+    error = np.linalg.norm(whole.gradient.buffer - split.gradient.buffer) / np.linalg.norm(whole.gradient.buffer)
+    assert error <= 1e-13
+
+
+def test_the_gradient_is_fresh_in_every_step():
+    settings = TrainSettings(learning_rate=1e-9)
+    state, _ = after(settings, steps=1)
+    first = state.gradient.buffer.copy()
+    train_step(state, *batch(), CONFIG, settings, 0.0)
+    assert np.linalg.norm(state.gradient.buffer) < 1.5 * np.linalg.norm(first)
+
+
+def test_clipping_bounds_the_gradient_that_is_used():
+    state, [result] = after(TrainSettings(clip=1e-3))
+    assert result.gradient_norm > 1e-3
+    assert np.linalg.norm(state.gradient.buffer) == pytest.approx(1e-3)
+
+
+def test_dropout_draws_anew_in_every_part_and_step_and_repeats_for_its_key():
+    config = CONFIG.replace(dropout=0.5)
+    losses = {}
+    for name, key, parts in [
+        ("a", Key(0, "dropout", 1, 2), 1),
+        ("again", Key(0, "dropout", 1, 2), 1),
+        ("next step", Key(0, "dropout", 1, 3), 1),
+        ("two parts", Key(0, "dropout", 1, 2), 2),
+    ]:
+        state = fresh_state(init_params(config, 3, np.float64), TrainSettings())
+        state.params.tree.head_weight[...] = np.random.default_rng(4).standard_normal((12, 3))  # zero would hide masks
+        losses[name] = train_step(state, *batch(), config, TrainSettings(accumulate=parts), 0.01, key).loss
+    assert losses["a"] == losses["again"]
+    assert len(set(losses.values())) == 3
+
+
+def test_label_smoothing_changes_the_loss():
+    state, [plain] = after(TrainSettings())
+    _, [same] = after(TrainSettings(label_smoothing=0.1))
+    assert plain.loss == pytest.approx(same.loss)  # at the start all classes are equal
+    later = [after(TrainSettings(label_smoothing=s), steps=3)[1][-1].loss for s in (0.0, 0.1)]
+    assert later[0] != later[1]
+
+
+def test_the_loss_falls_to_nearly_zero_on_eight_images():
+    config = ViTConfig(image_size=8, patch_size=4, width=24, depth=2, heads=2, classes=4)
+    settings = TrainSettings(weight_decay=0.0)
+    state = fresh_state(init_params(config, 0), settings)
+    rng = np.random.default_rng(0)
+    images, labels = rng.standard_normal((8, 3, 8, 8)).astype(np.float32), np.arange(8) % 4
+    for _ in range(80):
+        result = train_step(state, images, labels, config, settings, 3e-3)
+    assert result.loss < 0.02
+    assert result.correct == 8
