@@ -85,8 +85,10 @@ def to_device(x: Array, device: str) -> Array:
 def choose_device(wanted: str) -> str:
     """Return "cpu" or "cuda" for `wanted`, which may also be "auto": the GPU where CuPy finds one.
 
-    Raises MinivitError if "cuda" is wanted and cannot be had.
+    Raises MinivitError if "cuda" is wanted and cannot be had, and for any other word.
     """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise MinivitError(f"device {wanted!r} is not known; expected 'auto', 'cpu' or 'cuda'")
     if wanted == "cpu":
         return "cpu"
     reason = _why_no_gpu()

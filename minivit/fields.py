@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from minivit.errors import MinivitError
+
+T = TypeVar("T")
 
 
 def setting(default: Any, help: str) -> Any:
@@ -49,20 +52,21 @@ def parse(name: str, kind: Any, value: object) -> Any:
 
 def _integer(value: object) -> int | None:
     if isinstance(value, str):
-        try:
-            return int(value)
-        except ValueError:
-            return None
+        return _converted(int, value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _number(value: object) -> float | None:
     if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
+        return _converted(float, value)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _converted(kind: Callable[[str], T], text: str) -> T | None:
+    try:
+        return kind(text)
+    except ValueError:
+        return None
 
 
 def _boolean(value: object) -> bool | None:

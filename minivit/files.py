@@ -4,41 +4,52 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from minivit.errors import MinivitError
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path` (text as UTF-8); whatever happens, the old file or the new one is there.
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`; left without an exception it takes the name, else it is gone.
 
-    The content goes to a temporary file beside it, is forced to the disk, and then takes the name in one
-    step. Raises MinivitError if the folder cannot be written to.
+    Its content is forced to the disk before it takes the name in one step: whatever happens, the old file
+    or the whole new one is there. Raises OSError if the folder cannot be written to.
     """
-    data = content.encode() if isinstance(content, str) else content
-    temporary = None
+    handle, temporary = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # a temporary file is private by default; a result need not be
-        temporary.replace(path)
-        sync_folder(path.parent)
+        os.chmod(temporary, 0o644)  # a temporary file is private; a result need not be
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write `content` to `path` (text as UTF-8), whole or not at all; makes the folder if need be.
+
+    Raises MinivitError if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise MinivitError(
             f"{path} cannot be written ({error.strerror}); free space or choose another folder"
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Force a folder's entries to the disk, so that a rename in it survives a power cut."""
-    if os.name == "nt":  # a folder cannot be opened there
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut, where a folder can be opened (not on Windows)."""
+    if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -46,7 +46,7 @@ def complex_step_gradients(f: Callable[..., tuple[Array, Any]], args: Sequence[A
     complex_args = [a.astype(np.complex128) if i in where else a for i, a in enumerate(args)]
     gradients = []
     for i in where:
-        x = np.ascontiguousarray(complex_args[i])
+        x = complex_args[i].copy()
         gradient = np.empty(x.size)
         for j in range(x.size):
             original = x.flat[j]
@@ -78,24 +78,33 @@ def check(
     """Relative error of each gradient that f_backward returns, against the complex step, for a random dy.
 
     args: arrays of a real float type are differentiated by; anything else is passed through. Raises
-    ValueError for a wrong number or shape of gradients, or if f or f_backward changed an argument.
+    ValueError for a wrong number or shape of gradients, or if f or f_backward changed an argument
+    or the cache.
     """
     before = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
     y, cache = f(*args)
     dy = np.asarray(np.random.default_rng(seed).standard_normal(y.shape))
     dy_before = dy.copy()
-    found = f_backward(dy, cache)
-    found = found if isinstance(found, tuple) else (found,)
-    for name, now, then in [
-        ("dy", dy, dy_before),
-        *((f"argument {i}", a, b) for i, (a, b) in enumerate(zip(args, before, strict=True))),
-    ]:
-        if isinstance(now, np.ndarray) and not np.array_equal(now, then):
-            raise ValueError(f"{name} was changed by the pair; a pure function leaves its arguments alone")
+    found = [np.array(gradient) for gradient in _as_tuple(f_backward(dy, cache))]
+    again = _as_tuple(f_backward(dy, cache))
+    _require_unchanged("dy", dy, dy_before)
+    for i, (now, then) in enumerate(zip(args, before, strict=True)):
+        _require_unchanged(f"argument {i}", now, then)
+    if not all(np.array_equal(one, two, equal_nan=True) for one, two in zip(found, again, strict=True)):
+        raise ValueError("a second backward pass gave other gradients; the first one changed its cache")
     expected = complex_step_gradients(f, args, dy)
     if len(found) != len(expected):
         raise ValueError(f"{len(found)} gradients were returned for {len(expected)} float array arguments")
     return [relative_error(a, b) for a, b in zip(found, expected, strict=True)]
+
+
+def _as_tuple(gradients: Any) -> tuple[Array, ...]:
+    return gradients if isinstance(gradients, tuple) else (gradients,)
+
+
+def _require_unchanged(name: str, now: Any, then: Any) -> None:
+    if isinstance(now, np.ndarray) and not np.array_equal(now, then, equal_nan=True):
+        raise ValueError(f"{name} was changed by the pair; a pure function leaves its arguments alone")
 
 
 def _is_checked(a: Any) -> bool:

@@ -41,8 +41,9 @@ def generator(key: Key) -> np.random.Generator:
     if key.purpose not in PURPOSES:
         raise ValueError(f"randomness: purpose {key.purpose!r} is not one of {', '.join(PURPOSES)}")
     for name in ("seed", "epoch", "step", "site"):
-        if not 0 <= getattr(key, name) < 2**64:
-            raise ValueError(f"randomness: {name} {getattr(key, name)} is not an integer from 0 to 2**64 - 1")
+        number = getattr(key, name)
+        if not isinstance(number, int | np.integer) or not 0 <= number < 2**64:
+            raise ValueError(f"randomness: {name} {number!r} is not an integer from 0 to 2**64 - 1")
     # The lowest counter word counts the draws; 2**64 blocks pass before a stream meets its neighbour.
     return np.random.Generator(
         np.random.Philox(

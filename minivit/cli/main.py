@@ -16,7 +16,7 @@ from minivit.memory import keep_freed_memory
 DESCRIPTION = "A Vision Transformer written by hand: train it, evaluate it, use it."
 EPILOG = """\
 examples:
-  minivit train                                        learn built-in shapes, under two minutes on two cores
+  minivit train                                        learn built-in shapes, a minute or two on two cores
   minivit train --config examples/cifar10_cpu.toml     learn CIFAR-10
   minivit eval runs/shapes-1                           accuracy on the test images
   minivit predict runs/shapes-1 photo.png              what is on a picture of your own

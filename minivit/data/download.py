@@ -10,7 +10,6 @@ import hashlib
 import http.client
 import os
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from minivit.errors import MinivitError
+from minivit.files import replacing
 
 TIMEOUT = 30.0  # seconds without a byte
 _BLOCK = 1 << 18
@@ -116,16 +116,8 @@ def _download(name: str, archive: Archive, target: Path) -> Path:
 
 def _download_from(url: str, archive: Archive, target: Path) -> None:
     """Download `url` to `target`, or leave nothing. Raises _MirrorError, or OSError if writing fails."""
-    handle, temporary = tempfile.mkstemp(".part", f"{archive.file}.", target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _stream(url, archive, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(target) as file:
+        _stream(url, archive, file)
 
 
 def _stream(url: str, archive: Archive, file: IO[bytes]) -> None:
@@ -168,13 +160,3 @@ def _blocks(url: str) -> Iterator[bytes]:
 
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where a folder can be opened (not on Windows)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -35,7 +35,7 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, AttentionCache]:
     Returns y (..., T, D_v) like q, and the cache, which holds the probabilities. Raises ValueError if
     the shapes do not fit.
     """
-    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError(
             f"attention: q {q.shape}, k {k.shape} and v {v.shape} need one width of q and k (last axis) "
             "and one number of tokens of k and v (last but one)"
@@ -77,7 +77,7 @@ def multi_head_attention(
     head after head. out_weight (D, D) mixes the heads again. Returns y (B, T, D) like x, and the cache.
     Raises ValueError if x is not 3-D or the heads do not divide D.
     """
-    if x.ndim != 3 or x.shape[-1] % heads or qkv_weight.shape[-1] != 3 * x.shape[-1]:
+    if x.ndim != 3 or heads < 1 or x.shape[-1] % heads or qkv_weight.shape[-1] != 3 * x.shape[-1]:
         raise ValueError(
             f"multi_head_attention: x {x.shape} needs the axes (B, T, D) with D divisible by {heads} heads, "
             f"and qkv_weight of shape (D, 3 D), got {qkv_weight.shape}"

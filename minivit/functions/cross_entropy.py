@@ -66,4 +66,5 @@ def _target_weights(logits: Array, targets: Array) -> Array:
     classes = logits.shape[1]
     if xp.__name__ == "numpy" and targets.size and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
         raise ValueError(f"cross_entropy: labels from {targets.min()} to {targets.max()} do not fit {classes} classes")
-    return xp.arange(classes, dtype=targets.dtype)[None, :] == targets[:, None]
+    # Compared as int64: the class numbers may not fit the labels' own type (uint8, say).
+    return xp.arange(classes, dtype=xp.int64)[None, :] == cast(targets, xp.int64)[:, None]

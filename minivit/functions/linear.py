@@ -27,10 +27,10 @@ def linear(x: Array, w: Array, b: Array) -> tuple[Array, LinearCache]:
 
     Raises ValueError if the shapes do not fit.
     """
-    if w.ndim != 2 or b.shape != w.shape[1:] or x.ndim < 1 or x.shape[-1] != w.shape[0]:
+    if w.ndim != 2 or b.shape != w.shape[1:] or x.shape[-1:] != w.shape[:1]:
+        d_in = x.shape[-1] if x.ndim else "D_in"
         raise ValueError(
-            f"linear: x {x.shape} needs w of shape (D_in, D_out), D_in = {x.shape[-1]}, and b of shape (D_out,), "
-            f"got {w.shape} and {b.shape}"
+            f"linear: x {x.shape} needs w of shape ({d_in}, D_out) and b of shape (D_out,), got {w.shape} and {b.shape}"
         )
     xp = array_module(x)
     # One tall product: with 3-D arrays NumPy would multiply image by image.

@@ -6,6 +6,7 @@ Letters of the design: image (H, W), patch (P, P), D = width, K = heads, F = mlp
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -43,9 +44,9 @@ class ViTConfig:
     def __post_init__(self) -> None:
         for name in ("image_size", "patch_size"):
             object.__setattr__(self, name, _pair(name, getattr(self, name)))
+        _check_numbers(self)
         if self.mlp_width == 0:
             object.__setattr__(self, "mlp_width", 4 * self.width)
-        _check_numbers(self)
         _check_choices(self)
         _check_fit(self)
 
@@ -70,24 +71,28 @@ class ViTConfig:
         return self.patch_size[0] * self.patch_size[1] * self.channels
 
     def replace(self, **changes: object) -> ViTConfig:
-        """A copy with some fields changed, checked again."""
+        """A copy with some fields changed, checked again. mlp_width stays; 0 makes it four times the width anew."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
 def _pair(name: str, value: object) -> tuple[int, int]:
     """One integer or two, as (height, width)."""
-    if isinstance(value, int):
+    if _is_integer(value):
         value = (value, value)
-    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value):
+    if isinstance(value, list | tuple) and len(value) == 2 and all(_is_integer(v) and v > 0 for v in value):
         return value[0], value[1]
     raise MinivitError(f"{name} is {value!r}; expected one positive integer or two, (height, width), such as (32, 32)")
 
 
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _check_numbers(config: ViTConfig) -> None:
     for name in ("channels", "classes", "width", "depth", "heads", "mlp_width"):
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise MinivitError(f"{name} is {value!r}; expected an integer of at least 1")
+        value, least = getattr(config, name), 0 if name == "mlp_width" else 1
+        if not _is_integer(value) or value < least:
+            raise MinivitError(f"{name} is {value!r}; expected an integer of at least {least}")
     for name in ("dropout", "drop_path"):
         value = getattr(config, name)
         if not isinstance(value, float | int) or not 0.0 <= value < 1.0:
@@ -115,13 +120,18 @@ def _check_fit(config: ViTConfig) -> None:
         fits = _nearest_divisors(config.width, config.heads)
         raise MinivitError(
             f"heads is {config.heads}, which does not divide width {config.width}; "
-            f"{fits} heads would work, or a width of {config.heads * round(config.width / config.heads)}"
+            f"{fits} heads would work, or a width of {_nearest_multiple(config.heads, config.width)}"
         )
     if config.positions == "sincos" and (config.width % 4 or config.width < 8):
-        better = max(8, 4 * round(config.width / 4))
+        better = _nearest_multiple(math.lcm(4, config.heads), max(8, config.width))
         raise MinivitError(
             f"width is {config.width}, but positions 'sincos' needs a multiple of 4, at least 8; {better} would work"
         )
+
+
+def _nearest_multiple(of: int, wanted: int) -> int:
+    """The positive multiple of `of` next to `wanted`."""
+    return of * max(1, round(wanted / of))
 
 
 def _nearest_divisors(number: int, wanted: int) -> str:

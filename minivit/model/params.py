@@ -194,8 +194,17 @@ def flatten(tree: ViTParams) -> Flat:
         if name.endswith("_weight"):
             decayed = start
     xp = array_module(tree.patch_weight)
-    buffer = xp.zeros(start, dtype=tree.patch_weight.dtype)
+    buffer = _aligned_zeros(xp, start, tree.patch_weight.dtype)
     views = {name: buffer[starts[name] : starts[name] + x.size].reshape(x.shape) for name, x in tensors.items()}
     for name, x in tensors.items():
         views[name][...] = cast(x, buffer.dtype)
     return Flat(buffer, tree_of(views), decayed)
+
+
+def _aligned_zeros(xp: Any, size: int, dtype: Any) -> Array:
+    """Zeros (size,) whose first byte lies on a multiple of the alignment. CuPy's allocator sees to that itself."""
+    if xp is not np:
+        return xp.zeros(size, dtype=dtype)
+    x = np.zeros(size + _ALIGNMENT // np.dtype(dtype).itemsize, dtype=dtype)
+    skip = -x.ctypes.data % _ALIGNMENT // x.itemsize
+    return x[skip : skip + size]

@@ -10,6 +10,7 @@ mean over the normalised patch tokens takes its place (App. D.3).
 
 from __future__ import annotations
 
+import functools
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from minivit.functions.patches import PatchesCache
 from minivit.functions.pooling import PoolingCache
 from minivit.model.block import SITES, BlockCache, BlockSettings, block, block_backward
 from minivit.model.config import ViTConfig
-from minivit.model.params import BlockParams, ViTParams
+from minivit.model.params import BlockParams, ViTParams, named, param_specs
 from minivit.ops import reference
 from minivit.randomness import Key
 
@@ -55,11 +56,12 @@ def vit(
 ) -> tuple[Array, ViTCache]:
     """Classify images (B, C, H, W) of the parameters' dtype: returns logits (B, classes), and the cache.
 
-    key is the address that dropout and drop path draw at, used sites 0 .. 5 L; without it nothing is dropped
-    (evaluation). ops is the namespace of functions to compute with. Raises ValueError if the images are not
-    of the configuration's shape.
+    key is the address that dropout and drop path draw at, at its sites 0 .. 5 L; without it nothing is
+    dropped (evaluation). ops is the namespace of functions to compute with. Raises ValueError if the images
+    or the parameters are not of the configuration's shapes.
     """
     _check_images(images, config)
+    _check_params(params, config)
     z, (patches, embedding, class_token, positions, dropout) = _embed(params, images, config, key, ops)
     block_caches = []
     for i, block_params in enumerate(params.blocks):
@@ -104,7 +106,7 @@ def _embed(
     table = _fixed_positions(config, z) if config.positions == "sincos" else params.positions
     if table is not None:
         z, positions = ops.add_positions(z, table)
-    z, dropout = ops.dropout(z, config.dropout, key)
+    z, dropout = ops.dropout(z, config.dropout, None if key is None else key.at(0))
     return z, (patches, embedding, class_token, positions, dropout)
 
 
@@ -146,6 +148,21 @@ def _check_images(images: Array, config: ViTConfig) -> None:
         raise ValueError(f"vit: images {images.shape} need shape (B, C, H, W) with (C, H, W) = {expected}")
     if array_module(images).isdtype(images.dtype, "integral"):
         raise ValueError(f"vit: images of {images.dtype} need to be normalised to the parameters' dtype first")
+
+
+def _check_params(params: ViTParams, config: ViTConfig) -> None:
+    expected, found = _shapes(config), {name: x.shape for name, x in named(params)}
+    if found != expected:
+        name = next(name for name in {**found, **expected} if expected.get(name) != found.get(name))
+        raise ValueError(
+            f"vit: parameter {name} is {found.get(name, 'missing')}, but the configuration says "
+            f"{expected.get(name, 'there is none')}; were the parameters made for another one?"
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
+    return {name: spec.shape for name, spec in param_specs(config).items()}
 
 
 def _fixed_positions(config: ViTConfig, z: Array) -> Array:

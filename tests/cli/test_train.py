@@ -11,6 +11,7 @@ from helpers.cifar_files import random_images, write_binary, write_python
 from helpers.command import TINY, minivit, picture_folder, refused
 
 from minivit.training import loop
+from minivit.training.settings import SHAPES_PRESET
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(capsys, tmp_path
 
 def test_a_config_file_is_read_and_flags_win(capsys, tmp_path, pictures):
     path = tmp_path / "c.toml"
-    path.write_text('[model]\nwidth = 8\nheads = 2\n[training]\nepochs = 9\nlearning_rate = 0.5\nflip = true\n')
+    path.write_text("[model]\nwidth = 8\nheads = 2\n[training]\nepochs = 9\nlearning_rate = 0.5\nflip = true\n")
     folder_run(capsys, pictures, tmp_path / "r", "--config", path, "--no-flip", "--learning-rate", "1e-4")
     config = tomllib.loads((tmp_path / "r/config.toml").read_text())
     assert config["model"]["width"] == 16
@@ -143,12 +144,16 @@ def test_no_argument_learns_shapes_and_says_so(capsys, tmp_path, monkeypatch):
         assert "built-in shapes" in outcome.out
         assert "next: " in outcome.out
         assert (tmp_path / f"runs/shapes-{number}/curves.png").exists()
+        config = tomllib.loads((tmp_path / f"runs/shapes-{number}/config.toml").read_text())
+        settings = config["model"] | config["training"]
+        assert settings["epochs"] == 1  # asked for; the rest of the preset stays
+        assert all(settings[name] == value for name, value in SHAPES_PRESET.items() if name != "epochs")
 
 
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["--heads", 5], ["heads is 5", "width 96", "4 or 6"]),
+        (["--heads", 5], ["heads is 5", "width 64", "4 or 8", "65"]),
         (["--patch-size", 5], ["patch_size", "(32, 32)", "4 or 8"]),
         (["--widht", 8], ["--widht", "Did you mean '--width'?"]),
         (["--epochs", "many"], ["--epochs", "'many'", "an integer"]),
@@ -216,7 +221,6 @@ def test_resume_keeps_the_runs_configuration(capsys, tmp_path, pictures):
 
 
 def test_cuda_without_cupy_says_what_to_install(capsys, tmp_path):
-    pytest.importorskip("numpy")
     from minivit.arrays import _why_no_gpu
 
     if _why_no_gpu() is None:

@@ -91,7 +91,12 @@ def test_an_impossible_setting_is_refused_by_name_and_value(field, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["[model]\nwidth = 96\n", '[inputs]\nclasses = 3\nmean = []\nstd = []\n', '[inputs]\nclasses = ["a"]\nmean = [0.5]\nstd = [0.2]\n']
+    "text",
+    [
+        "[model]\nwidth = 96\n",
+        "[inputs]\nclasses = 3\nmean = []\nstd = []\n",
+        '[inputs]\nclasses = ["a"]\nmean = [0.5]\nstd = [0.2]\n',
+    ],
 )
 def test_a_run_configuration_without_whole_inputs_is_refused(tmp_path, text):
     with pytest.raises(MinivitError, match="inputs"):

@@ -1,5 +1,6 @@
 """The learning rate: its line, its cosine, and where they meet."""
 
+import itertools
 import math
 
 import pytest
@@ -23,4 +24,4 @@ def test_falls_as_half_a_cosine_to_the_floor():
 def test_no_warm_up_starts_at_the_peak_and_never_rises():
     rates = [learning_rate(step, 50, 0, 1.0) for step in range(50)]
     assert rates[0] == 1.0
-    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates))

@@ -79,7 +79,7 @@ def test_dropout_draws_anew_in_every_part_and_step_and_repeats_for_its_key():
 
 
 def test_label_smoothing_changes_the_loss():
-    state, [plain] = after(TrainSettings())
+    _, [plain] = after(TrainSettings())
     _, [same] = after(TrainSettings(label_smoothing=0.1))
     assert plain.loss == pytest.approx(same.loss)  # at the start all classes are equal
     later = [after(TrainSettings(label_smoothing=s), steps=3)[1][-1].loss for s in (0.0, 0.1)]

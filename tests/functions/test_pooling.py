@@ -1,0 +1,44 @@
+"""Pooling: the class token, or the mean of all tokens."""
+
+import numpy as np
+from helpers.cases import assert_close, assert_right, random
+from hypothesis import given
+from hypothesis import strategies as st
+from tolerances import SAME_FORMULA
+
+from minivit.functions import pool_class_token, pool_class_token_backward, pool_mean, pool_mean_backward
+
+sizes = st.integers(1, 5)
+
+
+@given(sizes, sizes, sizes, st.integers(0, 99))
+def test_gradients_for_any_shape(batch, tokens, width, seed):
+    x = random(seed, batch, tokens, width)
+    assert_right(pool_class_token, pool_class_token_backward, x, seed=seed + 1)
+    assert_right(pool_mean, pool_mean_backward, x, seed=seed + 1)
+
+
+def test_the_class_token_alone_gets_the_gradient():
+    x, dy = random(1, 3, 5, 4), random(2, 3, 4)
+    y, cache = pool_class_token(x)
+    assert np.shares_memory(y, x)
+    assert np.array_equal(y, x[:, 0])
+    dx = pool_class_token_backward(dy, cache)
+    assert np.array_equal(dx[:, 0], dy)
+    assert np.all(dx[:, 1:] == 0.0)
+
+
+def test_every_token_gets_its_share_of_the_gradient():
+    x, dy = random(1, 3, 5, 4), random(2, 3, 4)
+    y, cache = pool_mean(x)
+    assert_close(y, sum(x[:, t] for t in range(5)) / 5, SAME_FORMULA)
+    dx = pool_mean_backward(dy, cache)
+    for t in range(5):
+        assert np.array_equal(dx[:, t], dy / 5)
+
+
+def test_a_float16_mean_is_summed_in_float32():
+    """4096 tokens of 1: a float16 sum would stop at 2048 and give 0.5."""
+    y, _ = pool_mean(np.ones((1, 4096, 1), np.float16))
+    assert y.dtype == np.float16
+    assert y.item() == 1.0

@@ -1,0 +1,35 @@
+"""A file is written whole or not at all."""
+
+import pytest
+
+from minivit.errors import MinivitError
+from minivit.files import replacing, write_whole
+
+
+def test_writes_bytes_and_text_and_makes_the_folder(tmp_path):
+    write_whole(tmp_path / "a/b.txt", "ü\n")
+    assert (tmp_path / "a/b.txt").read_bytes() == b"\xc3\xbc\n"
+    write_whole(tmp_path / "a/b.txt", b"new")
+    assert (tmp_path / "a/b.txt").read_bytes() == b"new"
+    assert (tmp_path / "a/b.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failure_in_the_middle_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+
+    def interrupted():
+        with replacing(path) as file:
+            file.write(b"half of it")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_an_impossible_place_is_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MinivitError, match=r"file.x\.txt cannot be written \(.*\); free space or choose another"):
+        write_whole(tmp_path / "file/x.txt", "text")
