@@ -26,16 +26,17 @@ def main(run: Path, out: Path) -> None:
     probabilities, _ = softmax(logits)
     # How much all patches attend to each patch in the last block, averaged over the heads.
     received = attention_maps(cache)[-1].mean(axis=(1, 2))[:, -config.model.patches :].reshape(-1, *config.model.grid)
+    received *= config.model.patches  # 1 is what a patch would get if attention were even
 
-    figure = Figure(figsize=(11, 3.4), layout="constrained", dpi=110)
+    figure = Figure(figsize=(11, 2.9), layout="constrained", dpi=110)
     left, right = figure.subfigures(1, 2, width_ratios=(2.1, 1))
     axes = left.subplots(2, len(chosen))
     for i, p in enumerate(probabilities):
         plot_image(axes[0, i], images[i], f"{config.inputs.classes[p.argmax()]} {p.max():.0%}")
-        shown = axes[1, i].imshow(received[i] * config.model.patches, cmap="cividis", vmin=0)
+        shown = axes[1, i].imshow(received[i], cmap="cividis", vmin=0, vmax=received.max())
         axes[1, i].set_axis_off()
     axes[1, 0].set_title("attention received, last block", fontsize=9, loc="left")
-    left.colorbar(shown, ax=axes[1, :], label="relative to\nthe mean", shrink=0.9)
+    left.colorbar(shown, ax=axes[1, :], label="times the mean", shrink=0.9)
     plot_accuracy(right.subplots(), read_metrics(run))
     figure.savefig(out)
 
