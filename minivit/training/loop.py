@@ -38,17 +38,19 @@ def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", res
     state = fresh_state(init_params(config.model, settings.seed, device=device), settings)
     rows: list[EpochRow] = []
     if resume:
-        rows = _restore(state, config, run, device)
+        rows = _restore(state, config, splits, run, device)
     else:
         start_run(run, config)
     progress = Progress(settings.epochs, steps_per_epoch(config, splits), len(rows) + 1)
     try:
-        for epoch in range(len(rows) + 1, settings.epochs + 1):
-            rows.append(_epoch(state, config, splits, epoch, progress, device))
-            write_metrics(run, rows)
-            save_checkpoint(run, state, config.model, epoch)
-            save_curves(rows, run / "curves.png")
-            progress.epoch(rows[-1])
+        # Numbers that overflow are found by looking at each step's loss; NumPy need not warn of them too.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for epoch in range(len(rows) + 1, settings.epochs + 1):
+                rows.append(_epoch(state, config, splits, epoch, progress, device))
+                write_metrics(run, rows)
+                save_checkpoint(run, state, config.model, epoch)
+                save_curves(rows, run / "curves.png")
+                progress.epoch(rows[-1])
     finally:
         progress.close()
     return _finish(state, config, splits, run, device)
@@ -110,12 +112,18 @@ def _step(
     return train_step(state, x, labels, config.model, settings, rate, key._replace(purpose="dropout"))
 
 
-def _restore(state: TrainState, config: RunConfig, run: Path, device: str) -> list[EpochRow]:
+def _restore(state: TrainState, config: RunConfig, splits: Splits, run: Path, device: str) -> list[EpochRow]:
     """Bring `state` to the end of the last whole epoch of `run`; returns the rows of metrics until then."""
     params, epoch = load_params(run / MODEL, config.model)
     for (_, into), (_, x) in zip(named(state.params.tree), named(params), strict=True):
         into[...] = to_device(x, device)
     state.step = load_moments(run, epoch, state.moments, device)
+    expected = epoch * steps_per_epoch(config, splits)
+    if state.step != expected:
+        raise MinivitError(
+            f"{run} had done {state.step} steps after epoch {epoch}, but {len(splits.train.labels)} training images "
+            f"make it {expected}; resume it on the images that it began with"
+        )
     rows = [row for row in read_metrics(run) if row.epoch <= epoch]
     if len(rows) != epoch:
         raise MinivitError(f"{run / 'metrics.csv'} has {len(rows)} of {epoch} epochs; the run cannot be resumed")

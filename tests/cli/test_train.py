@@ -202,16 +202,18 @@ def test_damaged_cifar_ends_in_one_line(capsys, tmp_path, damage):
 
 def test_a_diverging_run_says_what_to_change_and_keeps_its_last_checkpoint(capsys, tmp_path, pictures):
     words = ("--learning-rate", "1e30", "--clip", 0, "--epochs", 4, "--optimizer", "sgd")
-    with np.errstate(all="ignore"):
-        line = refused(
-            capsys, "train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "r", *TINY, *words
-        )
+    line = refused(
+        capsys, "train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "r", *TINY, *words
+    )
     assert "--learning-rate" in line
 
 
 def test_resume_keeps_the_runs_configuration(capsys, tmp_path, pictures):
     folder_run(capsys, pictures, tmp_path / "r")
     assert "--epochs cannot be changed" in refused(capsys, "train", "--resume", tmp_path / "r", "--epochs", 5)
+    more_pictures = picture_folder(tmp_path / "more", per_class=30)
+    line = refused(capsys, "train", "--resume", tmp_path / "r", "--data-dir", more_pictures)
+    assert "resume it on the images that it began with" in line
     other = picture_folder(tmp_path / "other")
     (other / "train/dark").rename(other / "train/night")
     (other / "test/dark").rename(other / "test/night")
