@@ -7,6 +7,7 @@ Okabe and Ito's palette for the colour-blind; lines differ in style and marker t
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def plot_accuracy(ax: Axes, rows: Sequence[EpochRow]) -> Axes:
 def plot_image(ax: Axes, image: Array, title: str = "") -> Axes:
     """Show one image (C, H, W) uint8 without axes."""
     ax.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-    ax.set_title(title, fontsize=9)
+    ax.set_title(title, fontsize=9, parse_math=False)  # a class may be named "$1"
     ax.set_axis_off()
     return ax
 
@@ -95,5 +96,8 @@ def _dress(ax: Axes) -> Axes:
 
 def _save(figure: Figure, path: Path) -> None:
     png = io.BytesIO()
-    figure.savefig(png, format="png")
+    with warnings.catch_warnings():
+        # A class name in a script that the font lacks is drawn as boxes; the run is not worse for it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(png, format="png")
     write_whole(path, png.getvalue())

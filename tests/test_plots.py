@@ -1,0 +1,64 @@
+"""Pictures: what is drawn is what was measured, and it can be read."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from minivit.plots import plot_accuracy, plot_image, plot_loss, save_curves, save_predictions
+from minivit.training.run_directory import EpochRow
+
+ROWS = [EpochRow(i, 10 * i, 0.1, 2.0 / i, 0.2 * i, 2.5 / i, 0.1 * i, 1.0, 3.0, 100.0) for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("plot", "train", "validation"),
+    [(plot_loss, [2.0, 1.0, 2 / 3], [2.5, 1.25, 2.5 / 3]), (plot_accuracy, [20, 40, 60], [10, 20, 30])],
+)
+def test_curves_show_the_rows_and_differ_without_colour(plot, train, validation):
+    ax = plot(Figure().subplots(), ROWS)
+    one, two = ax.get_lines()
+    assert one.get_xdata().tolist() == two.get_xdata().tolist() == [1, 2, 3]
+    assert one.get_ydata() == pytest.approx(train)
+    assert two.get_ydata() == pytest.approx(validation)
+    assert one.get_linestyle() != two.get_linestyle()
+    assert one.get_marker() != two.get_marker()
+    assert ax.get_xlabel() == "epoch"
+    assert "(" in ax.get_ylabel()  # a unit
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training (augmented)", "validation"]
+
+
+def test_an_image_is_shown_with_its_rows_down_and_its_colours_last():
+    image = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(3, 2, 5)
+    ax = plot_image(Figure().subplots(), image, "title")
+    shown = ax.get_images()[0].get_array()
+    assert shown.shape == (2, 5, 3)
+    assert shown[1, 4].tolist() == image[:, 1, 4].tolist()
+    assert ax.get_title() == "title"
+
+
+def test_wrong_predictions_are_marked_and_the_truth_is_told(tmp_path, monkeypatch):
+    from minivit import plots
+
+    titles = []
+    monkeypatch.setattr(plots, "plot_image", lambda ax, image, title: titles.append(title))
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
+    save_predictions(np.zeros((2, 3, 4, 4), np.uint8), np.array([0, 1]), probabilities, ("a", "b"), tmp_path / "p.png")
+    assert titles == ["a 90%", "✗ a 80%\nis b"]
+
+
+def test_saved_pictures_are_png_files_of_a_readable_size(tmp_path):
+    from PIL import Image
+
+    save_curves(ROWS, tmp_path / "curves.png")
+    save_curves(ROWS[:1], tmp_path / "one.png")
+    save_predictions(np.zeros((1, 3, 4, 4), np.uint8), np.array([0]), np.ones((1, 2)), ("a", "b"), tmp_path / "p.png")
+    for name in ("curves", "one", "p"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.format == "PNG"
+            assert picture.width > 800
+
+
+@pytest.mark.parametrize("classes", [("$\\frac$", "$x^$"), ("猫", "犬")])
+def test_any_class_name_can_be_drawn(tmp_path, classes):
+    """Neither taken for a formula nor warned of where the font lacks its letters."""
+    save_predictions(np.zeros((1, 3, 4, 4), np.uint8), np.array([1]), np.eye(2)[:1], classes, tmp_path / "p.png")

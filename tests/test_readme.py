@@ -1,0 +1,53 @@
+"""The README keeps its promises: its Python runs, its files exist, and CI runs its commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"^( *)```python\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("code", [code for _, code in PYTHON])
+def test_the_python_in_it_runs(code, capsys):
+    import textwrap
+
+    exec(compile(textwrap.dedent(code), "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    if printed:  # the gradient check, which promises errors near 1e-15
+        assert max(map(float, re.findall(r"[\d.]+e-\d+", printed))) < 1e-14
+
+
+def test_there_is_python_to_run():
+    assert len(PYTHON) == 2
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)]+)\)", README))
+def test_what_it_links_to_is_there(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("path", re.findall(r"`((?:minivit|tests|examples)/[\w/.]*)`", README))
+def test_what_it_names_is_there(path):
+    assert (ROOT / path).exists() or path.endswith("yours.py")
+
+
+def test_ci_runs_its_two_commands():
+    script = (ROOT / ".ci/run").read_text()
+    for command in ('pip install -e ".[test]" && pytest', "pip install -e . && minivit train"):
+        assert f"```sh\n{command}\n```" in README
+        assert f"'{command}'" in script
+
+
+def test_its_measured_figures_are_those_of_the_results():
+    import csv
+    import json
+
+    results = ROOT / "examples/results/cifar10_cpu"
+    with (results / "metrics.csv").open() as file:
+        accuracies = [f"{100 * float(row['validation_accuracy']):.1f}" for row in csv.DictReader(file)]
+    assert " | ".join(accuracies) in README
+    accuracy = json.loads((results / "results.json").read_text())["test_accuracy"]
+    assert f"**{100 * accuracy:.2f} %**" in README

@@ -1,0 +1,44 @@
+"""Evaluation: every image counts once and equally, whatever the batches."""
+
+import numpy as np
+import pytest
+
+from minivit.data import Dataset, normalise
+from minivit.functions import cross_entropy, softmax
+from minivit.model import ViTConfig, init_params, vit
+from minivit.training.config import Inputs
+from minivit.training.evaluate import evaluate, logits_of, predict
+
+CONFIG = ViTConfig(image_size=8, patch_size=4, width=12, depth=1, heads=2, classes=3, dropout=0.5)
+INPUTS = Inputs(("a", "b", "c"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+
+@pytest.fixture
+def model():
+    params = init_params(CONFIG, 1, np.float64)
+    params.head_weight[...] = np.random.default_rng(0).standard_normal(params.head_weight.shape)
+    return params
+
+
+def data(count=11):
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
+    return Dataset(images, rng.integers(0, 3, count), INPUTS.classes)
+
+
+def test_loss_and_accuracy_are_those_of_all_images_at_once(model):
+    d = data(300)  # three batches, the last one smaller
+    logits, _ = vit(model, normalise(d.images, INPUTS.mean, INPUTS.std, np.float64), CONFIG)
+    score = evaluate(model, d, CONFIG, INPUTS)
+    assert score.loss == pytest.approx(float(cross_entropy(logits, d.labels)[0]), rel=1e-12)
+    assert score.accuracy == (logits.argmax(1) == d.labels).mean()
+    assert score.images == 300
+    np.testing.assert_allclose(predict(model, d.images, CONFIG, INPUTS), softmax(logits)[0], rtol=1e-12)
+
+
+def test_the_batch_size_changes_nothing_but_the_batches(model):
+    images = data().images
+    parts = list(logits_of(model, images, CONFIG, INPUTS, batch=4))
+    assert [len(part) for part in parts] == [4, 4, 3]
+    [whole] = logits_of(model, images, CONFIG, INPUTS, batch=11)
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-12)
