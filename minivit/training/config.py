@@ -113,19 +113,27 @@ def model_config(values: Values) -> ViTConfig:
 
 
 def to_toml(config: RunConfig) -> str:
-    """The configuration as TOML that `read_run_config` reads back to an equal one."""
+    """The configuration as TOML that `read_run_config` reads back to an equal one.
+
+    Raises MinivitError for text that no file can hold: a folder's name that is not valid UTF-8.
+    """
     lines: list[str] = []
     for title, section in zip(
         (*SECTIONS, "inputs"), (config.data, config.model, config.training, config.inputs), strict=True
     ):
         lines += ["", f"[{title}]"] if lines else [f"[{title}]"]
-        lines += [f"{name} = {_toml(value)}" for name, value in dataclasses.asdict(section).items()]  # type: ignore[call-overload]
+        lines += [f"{name} = {_toml(name, value)}" for name, value in dataclasses.asdict(section).items()]  # type: ignore[call-overload]
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: object) -> str:
-    """A value in TOML: numbers, booleans, text and flat lists read the same as in JSON."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+def _toml(name: str, value: object) -> str:
+    """A value in TOML: numbers, booleans, text and flat lists read as in JSON, but for a bare DEL character."""
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise MinivitError(f"{name} is {value!r}: expected names in valid UTF-8, so rename the folder") from error
+    return text.replace("\x7f", "\\u007f")
 
 
 def _load(path: Path) -> dict[str, Any]:

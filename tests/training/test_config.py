@@ -29,6 +29,17 @@ def test_a_run_configuration_survives_toml(tmp_path):
     assert config.inputs.mean == pytest.approx(splits().train.images.mean((0, 2, 3)) / 255)
 
 
+def test_names_of_any_characters_survive_toml(tmp_path):
+    config = fit({}, splits(classes=("new\nline", "back\\slash", "delete\x7f")))
+    assert read_run_config(written(tmp_path, to_toml(config))) == config
+
+
+def test_a_name_that_is_not_text_is_refused():
+    """What the file system holds as the byte FF comes as half a surrogate pair, which no TOML file can hold."""
+    with pytest.raises(MinivitError, match=r"classes is .*udcff.*: expected names in valid UTF-8"):
+        to_toml(fit({}, splits(classes=("a", "\udcff"))))
+
+
 def test_a_run_configuration_can_be_used_as_a_config_file(tmp_path):
     config = fit({"width": 24, "heads": 4}, splits())
     assert fit(read_values(written(tmp_path, to_toml(config))), splits()) == config
