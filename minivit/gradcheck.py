@@ -69,6 +69,55 @@ def complex_step_along(f: Callable[..., tuple[Array, Any]], args: Sequence[Any],
     return y.imag / STEP
 
 
+def adjoint_error(
+    f: Callable[..., tuple[Array, Any]], f_backward: Callable[[Array, Any], Any], x: Array, seed: int = 0
+) -> float:
+    """How far f_backward is from the adjoint of a map f of x that is linear: <f(x), dy> = <x, f_backward(dy)>.
+
+    Returns the difference over |f(x)| |dy|, for a random dy. Needs no numeric derivative at all, so it holds
+    to the last digits; of a map that is not linear it says nothing.
+    """
+    y, cache = f(x)
+    dy = np.asarray(np.random.default_rng(seed).standard_normal(y.shape))
+    (dx,) = _as_tuple(f_backward(dy, cache))
+    return float(abs(np.sum(y * dy) - np.sum(x * dx)) / (np.linalg.norm(np.ravel(y)) * np.linalg.norm(np.ravel(dy))))
+
+
+def taylor_slope(
+    f: Callable[..., tuple[Array, Any]],
+    f_backward: Callable[[Array, Any], Any],
+    args: Sequence[Any],
+    steps: Sequence[float] = (1e-4, 5e-5, 2.5e-5),
+    directions: int = 8,
+    seed: int = 0,
+) -> float:
+    """Slope, on logarithmic axes, of the Taylor remainder over the step h: 2 if the gradient is right, else 1.
+
+        r(h) = |L(x + h v) - L(x) - h <dL/dx, v>|        L = sum(dy * f), v random signs, for all arguments at once
+
+    Needs real numbers only, so it also judges an f that takes no complex ones. Where f is linear the remainder
+    is nothing but roundings and the slope means nothing: use adjoint_error there.
+    """
+    rng = np.random.default_rng(seed)
+    y, cache = f(*args)
+    dy = np.asarray(rng.standard_normal(y.shape))
+    gradients = _as_tuple(f_backward(dy, cache))
+
+    def remainders() -> Array:
+        signs = [rng.choice([-1.0, 1.0], a.shape) if _is_checked(a) else None for a in args]
+        moved = [v for v in signs if v is not None]
+        slope_at_0 = sum(float(np.sum(g * v)) for g, v in zip(gradients, moved, strict=True))
+        found = []
+        for h in steps:
+            nearby = [a if v is None else a + h * v for a, v in zip(args, signs, strict=True)]
+            found.append(abs(float(np.sum((f(*nearby)[0] - y) * dy)) - h * slope_at_0))
+        return np.array(found)
+
+    # Along some directions L hardly bends, and its cubic term is seen instead: take the most bent of a few.
+    most = max((remainders() for _ in range(directions)), key=lambda r: float(r[0]))
+    return float(np.polyfit(np.log(steps), np.log(most), 1)[0])
+
+
 def check(
     f: Callable[..., tuple[Array, Any]],
     f_backward: Callable[[Array, Any], Any],

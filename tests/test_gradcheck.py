@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from functions.broken import BROKEN
 from helpers.cases import CASES, random
-from tolerances import COMPLEX_STEP
+from tolerances import ADJOINT, COMPLEX_STEP, TAYLOR_SLOPE
 
-from minivit.gradcheck import check, complex_step_along, complex_step_gradients, relative_error
+from minivit.gradcheck import (
+    adjoint_error,
+    check,
+    complex_step_along,
+    complex_step_gradients,
+    relative_error,
+    taylor_slope,
+)
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -195,3 +202,34 @@ def test_the_popular_tolerances_would_let_two_breaks_pass():
             numeric[j] = ((up - down) * dy).sum() / (2 * h)
         assert np.allclose(dx.ravel(), numeric, rtol=1e-3, atol=1e-5)
         assert max(check(case.f, broken_backward, case.args)) > 1e-6
+
+
+SMOOTH = ("softmax", "attention", "multi_head_attention", "gelu_tanh", "gelu_erf", "layer_norm", "mlp", "cross_entropy")
+LINEAR = ("patchify", "unpatchify", "pool_mean", "pool_class_token", "dropout", "drop_path")
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_taylor_remainder_falls_with_the_square_of_the_step(name):
+    case = CASES[name]
+    slope = taylor_slope(case.f, case.f_backward, case.args)
+    assert slope == pytest.approx(2.0, abs=TAYLOR_SLOPE)
+
+
+def test_the_taylor_remainder_of_a_wrong_gradient_falls_with_the_step_itself():
+    for name in ("softmax: sum forgotten", "layer_norm: mean term dropped", "attention: dq and dk swapped"):
+        case, broken_backward = BROKEN[name]
+        slope = taylor_slope(case.f, broken_backward, case.args)
+        assert slope == pytest.approx(1.0, abs=TAYLOR_SLOPE), name
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_function_and_its_backward_are_adjoint(name):
+    case = CASES[name]
+    error = adjoint_error(lambda x: case.f(x, *case.args[1:]), case.f_backward, case.args[0])
+    assert error <= ADJOINT
+
+
+def test_a_backward_that_is_not_the_adjoint_is_seen():
+    for name in ("patchify: channels before pixels", "pool_mean: factor T", "dropout: not rescaled"):
+        case, broken = BROKEN[name]
+        assert adjoint_error(lambda x, case=case: case.f(x, *case.args[1:]), broken, case.args[0]) > 1e-3, name
