@@ -9,6 +9,7 @@ from tolerances import COMPLEX_STEP, SAME_FORMULA
 
 from minivit.functions import drop_path, dropout, layer_norm, mlp, multi_head_attention
 from minivit.gradcheck import check
+from minivit.gradcheck.catalog import block_case
 from minivit.model.block import SITES, BlockSettings, block, block_backward
 from minivit.model.params import BlockParams
 from minivit.ops import reference
@@ -26,32 +27,20 @@ def block_params(seed=0):
     return random_params(TINY, seed).blocks[0]
 
 
-def as_pair(s, key):
-    """The block as a pair of functions of arrays, which is what the checker takes."""
-
-    def f(z, *tensors):
-        return block(z, BlockParams(*tensors), s, reference, key)
-
-    def f_backward(dy, cache):
-        dz, dparams = block_backward(dy, cache, reference)
-        assert isinstance(dparams, BlockParams)
-        return (dz, *dparams)
-
-    return f, f_backward
-
-
 @pytest.mark.parametrize("gelu", ["tanh", "erf"])
 @pytest.mark.parametrize("heads", [1, 4])
 @every_key
 def test_gradients(gelu, heads, key):
-    assert_right(*as_pair(block_settings(heads, gelu), key), random(1, 3, 5, 8), *block_params())
+    case = block_case(block_settings(heads, gelu), key)
+    assert_right(case.f, case.f_backward, *case.args)
 
 
 @settings(max_examples=settings().max_examples // 3)
 @given(st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 2, 8]), st.integers(0, 99))
 def test_gradients_for_any_batch_and_tokens(batch, tokens, heads, seed):
-    f, f_backward = as_pair(block_settings(heads), KEY._replace(seed=seed))
-    assert max(check(f, f_backward, (random(seed, batch, tokens, 8), *block_params(seed)), seed)) <= COMPLEX_STEP
+    case = block_case(block_settings(heads), KEY._replace(seed=seed))
+    args = (random(seed, batch, tokens, 8), *block_params(seed))
+    check(case.f, case.f_backward, args, seed=seed, names=case.names).require(COMPLEX_STEP)
 
 
 @every_key

@@ -1,0 +1,177 @@
+"""`check`: is this backward pass the derivative of this forward pass? In words.
+
+    complex_step    every number, to the last digits; f has to take complex numbers (real-analytic)
+    central         every number, to 9 digits; f takes real numbers
+    directions      along random directions of +-1, to the last digits: for models too large for the above
+    taylor          the remainder L(x + h v) - L(x) - h <dL/dx, v> falls with h^2; real numbers
+    adjoint         <f(x), dy> = <x, f_backward(dy)>: no numeric derivative; for what is linear in an argument
+
+Whatever the method, the pair also keeps its promises: see `trial.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from minivit.arrays import Array, to_host
+from minivit.gradcheck import directional
+from minivit.gradcheck.derivative import central_gradient, complex_step_gradient, norm
+from minivit.gradcheck.pair import Argument, Backward, Forward, GradcheckError, Pair, make_pair, require_complex
+from minivit.gradcheck.report import Report, Row, sorted_rows
+from minivit.gradcheck.trial import MISSING, Trial, float32_faults, relative, try_pair
+from minivit.gradcheck.verdict import Clues, verdict
+
+Method = Literal["complex_step", "central", "directions", "taylor", "adjoint"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+# Seen for right gradients in float64: complex step and directions 3e-14, central 1e-9, the slope 2 +- 0.003,
+# adjoint 2e-16. A gradient in float32 or float16 has that type's own roundings, whatever the method.
+TOLERANCES: Mapping[Method, float] = {
+    "complex_step": 1e-12, "central": 1e-6, "directions": 1e-12, "taylor": 0.02, "adjoint": 1e-14,
+}  # fmt: skip
+NARROW_TOLERANCES = {np.dtype(np.float32): 1e-5, np.dtype(np.float16): 1e-2}
+
+
+def check(
+    f: Forward,
+    f_backward: Backward,
+    args: Sequence[Any],
+    *,
+    method: Method = "complex_step",
+    seed: int = 0,
+    dtype: Any = None,
+    tolerance: float | None = None,
+    directions: int = 8,
+    joint: bool = False,
+    names: Sequence[str] | None = None,
+    axes: Mapping[str, Sequence[str]] | None = None,
+    name: str | None = None,
+) -> Report:
+    """Compare the gradients of f_backward with numeric ones, for a random dy; returns a `Report`.
+
+    args: every array of a real float type is differentiated by; anything else (labels, settings, keys) is
+    passed through. dtype casts the float arrays first; the numeric side is computed in float64 always.
+    directions: how many random directions the methods "directions" and "taylor" take; joint moves all
+    arguments at once, one row in all. tolerance: of every row, in place of TOLERANCES. names, axes: of the
+    arguments ({"x": "BTD"}), where signature and docstring ("x (B, T, D)") do not say them.
+
+    Raises GradcheckError, a ValueError, where there is nothing to compare: f fails or returns no pair, a wrong
+    number of gradients, no float array, a method that does not fit.
+    """
+    if method not in METHODS:
+        raise GradcheckError(f"method {method!r} is not known; expected one of {', '.join(map(repr, METHODS))}")
+    if directions < 1:
+        raise GradcheckError(f"directions is {directions}; expected at least 1")
+    pair = make_pair(f, f_backward, args, names=names, axes=axes, dtype=dtype)
+    trial = try_pair(pair, seed)
+    if trial.faults:  # it may have changed its arguments
+        pair = dataclasses.replace(pair, args=trial.args)
+    limit = _tolerance(pair, method) if tolerance is None else tolerance
+    note = ""
+    if method in ("complex_step", "central"):
+        rows = _entry_by_entry(pair, trial, method, limit)
+    elif method == "directions":
+        rows = directional.along_directions(pair, trial, directions, joint, seed, limit)
+    elif method == "taylor":
+        rows = directional.taylor(pair, trial, directions, seed, limit)
+    else:
+        rows, note = directional.adjoint(pair, trial, seed, limit)
+    faults = list(trial.faults)
+    if not faults and all(row.passed for row in rows):  # wrong numbers are mended first
+        faults = float32_faults(pair, seed)
+    broken = [dataclasses.replace(row, tolerance=limit) for row in faults]
+    title = pair.name if name is None else name
+    return Report(title, method, _dtype_name(pair), sorted_rows([*broken, *rows]), note)
+
+
+def _tolerance(pair: Pair, method: Method) -> float:
+    narrowest = min((pair.args[a.place].dtype for a in pair.floats), key=lambda dtype: dtype.itemsize)
+    return max(TOLERANCES[method], NARROW_TOLERANCES.get(narrowest, 0.0))
+
+
+def _dtype_name(pair: Pair) -> str:
+    return " and ".join(dict.fromkeys(str(pair.args[a.place].dtype) for a in pair.floats))
+
+
+def _entry_by_entry(pair: Pair, trial: Trial, method: Method, limit: float) -> list[Row]:
+    """One row an argument, against a numeric gradient of all its numbers."""
+    numeric = _numeric(pair, method)
+    started = time.perf_counter()
+    expected, seconds = [], []
+    for argument in pair.floats:
+        expected.append(numeric(argument.place, trial.dy))
+        seconds.append(time.perf_counter() - started)
+        started = time.perf_counter()
+    rows = []
+    for i, argument in enumerate(pair.floats):
+        found = trial.gradients[i]
+        if found is None:
+            rows.append(Row(f"d{argument.name}", expected[i].shape, np.inf, limit, MISSING, seconds[i]))
+            continue
+        error = np.inf
+        if found.shape == expected[i].shape and np.isfinite(found).all():
+            error = relative(norm(found - expected[i]), norm(expected[i]), pair, trial, argument)
+        said = "right"
+        if not error <= limit:
+            if method == "complex_step":
+                _require_analytic(pair, trial, argument, found, expected[i])
+            others = {p.name: e for p, e in zip(pair.floats, expected, strict=True) if p is not argument}
+            said = verdict(found, expected[i], _clues(pair, trial, argument, others, method, limit))
+            said = _remembers(trial, i, expected[i], limit) or said
+        rows.append(Row(f"d{argument.name}", found.shape, error, limit, said, seconds[i]))
+    return rows
+
+
+def _numeric(pair: Pair, method: Method) -> Any:
+    """The numeric gradient as a function of (index of the argument, dy)."""
+
+    def forward(*args: Any) -> tuple[Array, Any]:
+        y, cache = pair.forward(args)
+        if method == "complex_step":
+            require_complex(pair, y)
+        return y, cache
+
+    gradient = complex_step_gradient if method == "complex_step" else central_gradient
+    args = pair.cast(np.float64).args
+    return lambda i, dy: gradient(forward, args, dy, i)
+
+
+def _require_analytic(pair: Pair, trial: Trial, argument: Argument, found: Array, expected: Array) -> None:
+    """Raise GradcheckError if it is the complex step that errs: f is smooth for real numbers only."""
+    if found.shape != expected.shape:
+        return
+    central = _numeric(pair, "central")(argument.place, trial.dy)
+    size = norm(central)
+    if norm(found - central) <= 1e-4 * size and norm(expected - central) > 1e-2 * size:
+        raise GradcheckError(
+            f"{pair.name} is not real-analytic: by {argument.name}, the complex step disagrees both with the backward "
+            "pass and with central differences (abs, conj, .real or a cast on its path); use method='central'"
+        )
+
+
+def _remembers(trial: Trial, i: int, expected: Array, limit: float) -> str:
+    """Whether the gradient is right as long as nothing else is computed in between."""
+    direct = trial.direct[i]
+    if direct is None or direct.shape != expected.shape or not norm(direct - expected) <= limit * norm(expected):
+        return ""
+    return "stale: right only if no other forward pass came in between; keep all that it needs in the cache"
+
+
+def _clues(
+    pair: Pair, trial: Trial, argument: Argument, others: dict[str, Array], method: Method, limit: float
+) -> Clues:
+    numeric = _numeric(pair, method)
+    x = _wide(pair.args[argument.place])
+    return Clues(
+        x=x, y=trial.y, dy=trial.dy, axes=argument.axes, numbers=pair.numbers(), others=others,
+        masked=lambda dy: numeric(argument.place, dy), precise=max(10 * limit, 1e-9),
+    )  # fmt: skip
+
+
+def _wide(x: Array) -> Array:
+    return np.asarray(to_host(x), np.float64)

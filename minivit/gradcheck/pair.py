@@ -1,0 +1,227 @@
+"""A pair of functions and its arguments, called with care: whatever goes wrong becomes one sentence.
+
+Learners' mistakes are of two kinds. With some there is nothing to compare (f returned no cache, say): those
+raise GradcheckError. The others are lines of the report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minivit.arrays import Array, array_module, cast, is_complex
+from minivit.errors import MinivitError
+
+Forward = Callable[..., tuple[Array, Any]]
+Backward = Callable[[Array, Any], Any]
+
+
+class GradcheckError(MinivitError):
+    """A pair that cannot be checked: one sentence with what it did, what was expected, and the likely mend."""
+
+
+class Argument(NamedTuple):
+    """One array that is differentiated by."""
+
+    place: int  # among the arguments
+    name: str  # "x"; its gradient is "dx"
+    axes: tuple[str, ...]  # a letter for each axis, "" where it has none
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair with its arguments: what every method of the check works on."""
+
+    f: Forward
+    f_backward: Backward
+    args: tuple[Any, ...]
+    names: tuple[str, ...]  # of all args
+    floats: tuple[Argument, ...]  # of those that are differentiated by
+    name: str
+
+    def forward(self, args: Sequence[Any]) -> tuple[Array, Any]:
+        """y, as an array, and the cache of f(*args). Raises GradcheckError if f fails or returns no such pair."""
+        try:
+            result = self.f(*args)
+        except Exception as error:
+            raise GradcheckError(f"{self.name} {self._failed(error, args)}") from error
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise GradcheckError(f"{self.name} returned {_kind(result)}; expected a pair (y, cache)")
+        y, cache = result
+        y = np.asarray(y) if isinstance(y, int | float | complex) else y
+        if not hasattr(y, "dtype") or y.dtype.kind not in "fc":
+            raise GradcheckError(f"{self.name} returned y as {_kind(y)}; expected an array of a float type")
+        return y, cache
+
+    def backward(self, dy: Array, cache: Any) -> list[Any]:
+        """The gradients of f_backward(dy, cache), one for each argument in `floats`; None where one is missing."""
+        name = getattr(self.f_backward, "__name__", "the backward pass")
+        try:
+            found = self.f_backward(dy, cache)
+        except Exception as error:
+            raise GradcheckError(f"{name} raised {_said(error)}") from error
+        # A NamedTuple of gradients is as good as a tuple; a list is what was meant.
+        gradients = list(found) if isinstance(found, tuple | list) else [found]
+        if len(gradients) != len(self.floats):
+            arrays = ", ".join(argument.name for argument in self.floats)
+            raise GradcheckError(
+                f"{name} returned {len(gradients)} gradient{'s' * (len(gradients) != 1)} for {len(self.floats)} "
+                f"float array{'s' * (len(self.floats) != 1)} ({arrays}); expected one for each, in this order"
+                + self._not_checked()
+            )
+        return [np.asarray(g) if isinstance(g, float) else g for g in gradients]
+
+    def cast(self, dtype: Any) -> Pair:
+        """The same pair with its float arguments in dtype."""
+        where = {argument.place for argument in self.floats}
+        args = tuple(cast(a, np.dtype(dtype)) if i in where else a for i, a in enumerate(self.args))
+        return dataclasses.replace(self, args=args)
+
+    def numbers(self) -> dict[str, float]:
+        """What a factor may be: the length of every axis by its letter, else as "axis 0 of x"; then the settings."""
+        found: dict[str, float] = {}
+        for argument in self.floats:
+            for letter, n in zip(argument.axes, self.args[argument.place].shape, strict=True):
+                if letter:
+                    found.setdefault(letter, n)
+        for name, a in zip(self.names, self.args, strict=True):
+            if isinstance(a, int | float) and not isinstance(a, bool):
+                found.setdefault(name, float(a))
+        for argument in self.floats:
+            for i, n in enumerate(self.args[argument.place].shape):
+                if n not in found.values():
+                    found[f"axis {i} of {argument.name}"] = n
+        return found
+
+    def _not_checked(self) -> str:
+        """What is no float array but looks like one, for a count that is wrong."""
+        for name, a in zip(self.names, self.args, strict=True):
+            if hasattr(a, "dtype") and a.dtype.kind in "iub":
+                return f"; {name} is of {a.dtype} and so no variable: pass {name}.astype(float) if it is one"
+            if isinstance(a, list) and a and isinstance(a[0], float | list):
+                return f"; {name} is a list and so no variable: pass numpy.array({name}) if it is one"
+        return ""
+
+    def _failed(self, error: Exception, args: Sequence[Any]) -> str:
+        if any(is_complex(a) for a in args if hasattr(a, "dtype")):
+            return (
+                f"takes no complex numbers, it raised {_said(error)}; the complex step needs them: keep abs, float() "
+                "and real types off its path, or use method='central'"
+            )
+        return f"raised {_said(error)}"
+
+
+def make_pair(
+    f: Forward,
+    f_backward: Backward,
+    args: Sequence[Any],
+    *,
+    names: Sequence[str] | None = None,
+    axes: Mapping[str, Sequence[str]] | None = None,
+    dtype: Any = None,
+) -> Pair:
+    """Look a pair and its arguments over. Raises GradcheckError if there is nothing to differentiate by.
+
+    names: of the arguments; without them those of f's signature. axes: letters of an argument's axes, as
+    {"x": "BTD"}; without them those in f's docstring, where it says "x (B, T, D)".
+    """
+    for thing, what in ((f, "f"), (f_backward, "f_backward")):
+        if not callable(thing):
+            raise GradcheckError(f"{what} is {_kind(thing)}; expected a function")
+    if not isinstance(args, tuple | list):
+        raise GradcheckError(f"args is {_kind(args)}; expected a tuple of arguments, such as (x,) for one")
+    given = tuple(names) if names is not None else _names(f, len(args))
+    if len(given) != len(args):
+        raise GradcheckError(f"names holds {len(given)} names for {len(args)} arguments; expected one for each")
+    letters = {**_axes_in_docstring(f), **(axes or {})}
+    floats = []
+    for i, (name, a) in enumerate(zip(given, args, strict=True)):
+        if _is_float(name, a):
+            floats.append(Argument(i, name, _fitted(tuple(letters.get(name, ())), a.ndim)))
+    name = getattr(f, "__name__", type(f).__name__)
+    pair = Pair(f, f_backward, tuple(args), given, tuple(floats), name)
+    if not floats:
+        raise GradcheckError(
+            f"{name} has no float array among its arguments, nothing to differentiate by{pair._not_checked()}"
+        )
+    return pair if dtype is None else pair.cast(dtype)
+
+
+def require_complex(pair: Pair, y: Array) -> None:
+    """Raise GradcheckError if y, computed from complex arguments, is real: an imaginary part was dropped."""
+    if not is_complex(y):
+        raise GradcheckError(
+            f"{pair.name} returned real numbers for complex arguments, so it drops imaginary parts (abs, .real or a "
+            "cast on its path); use method='central'"
+        )
+
+
+def _is_float(name: str, a: Any) -> bool:
+    """Whether a is differentiated by. Raises GradcheckError for an array that cannot be."""
+    if not hasattr(a, "dtype") or isinstance(a, np.generic) or a.dtype.kind not in "fc":
+        return False
+    if a.dtype.kind == "c":
+        raise GradcheckError(f"{name} is of {a.dtype}; expected real numbers, {name}.real say")
+    if not bool(array_module(a).isfinite(a).all()):
+        raise GradcheckError(f"{name} holds nan or inf; expected finite numbers to differentiate at")
+    return True
+
+
+def _names(f: Forward, count: int) -> tuple[str, ...]:
+    """Names of f's first arguments by its signature; *tensors are tensors[0], tensors[1], ..."""
+    names: list[str] = []
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        parameters = []
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            names.append(parameter.name)
+    return tuple((names + [f"argument {i}" for i in range(len(names), count)])[:count])
+
+
+def _axes_in_docstring(f: Forward) -> dict[str, tuple[str, ...]]:
+    """The letters that f's docstring gives to axes: {"x": ("B", "T", "D")} for "x (B, T, D)"."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, inside in re.findall(r"\b(\w+) \(([\w ,./*+-]+)\)", f.__doc__ or ""):
+        letters = tuple(part.strip() for part in inside.split(",") if part.strip())
+        if all(letter == "..." or re.fullmatch(r"[A-Z]\w*|.* .*", letter) for letter in letters):
+            found.setdefault(name, letters)
+    return found
+
+
+def _fitted(letters: tuple[str, ...], ndim: int) -> tuple[str, ...]:
+    """One letter for each axis: "..." stands for as many as are left, and what is no plain letter for none."""
+    if "..." in letters:
+        where = letters.index("...")
+        rest = ndim - len(letters) + 1
+        letters = letters[:where] + ("",) * max(rest, 0) + letters[where + 1 :]
+    if len(letters) != ndim:
+        return ("",) * ndim
+    return tuple(letter if re.fullmatch(r"\w+", letter) else "" for letter in letters)
+
+
+def _kind(thing: Any) -> str:
+    if isinstance(thing, tuple | list):
+        return f"a {type(thing).__name__} of {len(thing)}"
+    if hasattr(thing, "dtype"):
+        return f"an array of {thing.dtype}"
+    kind = type(thing).__name__
+    return "None" if thing is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _said(error: Exception) -> str:
+    """The error in one line, with the place in the file where it happened."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"

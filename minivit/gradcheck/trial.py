@@ -1,0 +1,179 @@
+"""One forward and backward pass of a pair, watched: does it keep the promises of a pure function?
+
+    arguments, dy and cache are left alone          or the next function computes with other numbers
+    nothing is remembered outside the cache         or a second use of the function spoils the first
+    a second backward pass gives the same           or gradients cannot be taken twice, nor masks be trusted
+    float32 stays float32                           or training in float32 runs in float64 at half the speed
+    results are finite
+
+Between the forward and the backward pass f is called once with its numbers in another order: what a pair
+keeps in itself instead of in the cache is stale by then.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minivit.arrays import Array, array_module, to_host
+from minivit.gradcheck.derivative import norm
+from minivit.gradcheck.pair import Argument, GradcheckError, Pair
+from minivit.gradcheck.report import Row
+
+MISSING = "missing: the backward pass returned None for it"
+
+
+class Trial(NamedTuple):
+    """What a pair did. Arrays are NumPy's, in float64."""
+
+    args: tuple[Any, ...]  # copies from before the first call
+    y: Array
+    dy: Array  # random, rounded to y's type
+    gradients: tuple[Array | None, ...]  # one for each float argument; None where one is missing
+    direct: tuple[Array | None, ...]  # of a backward pass straight after its forward pass
+    faults: tuple[Row, ...]  # promises broken
+
+
+def try_pair(pair: Pair, seed: int) -> Trial:
+    """Call the pair for a random dy of y's shape and type. Raises GradcheckError if it cannot be called."""
+    before = copied(pair.args)
+    y, cache = pair.forward(pair.args)
+    if y.dtype.kind == "c":
+        raise GradcheckError(f"{pair.name} returned complex y for real arguments; expected real numbers")
+    faults = [_fault("y", y.shape, "y is not finite: nan or inf for finite arguments")] if not _finite(y) else []
+    kept_y, kept_cache = copied(y), copied(cache)
+    drawn = np.asarray(np.random.default_rng(seed).standard_normal(y.shape)).astype(y.dtype)
+    dy = array_module(y).asarray(drawn.copy())
+
+    direct = _on_host(pair, pair.backward(copied(dy), pair.forward(pair.args)[1]))
+    pair.forward(_in_another_order(pair))
+    fresh_dy = copied(dy)
+    found = pair.backward(dy, cache)
+    gradients = _on_host(pair, found)
+    faults += _type_faults(pair, found)
+    second = _on_host(pair, pair.backward(fresh_dy, cache))
+
+    for name, now, then in zip(pair.names, pair.args, before, strict=True):
+        if not same(now, then):
+            faults.append(_fault(name, _shape(now), f"{name} was changed by the pair: work on a copy of it"))
+    if not same(np.asarray(to_host(dy)), drawn):
+        faults.append(_fault("dy", y.shape, "dy was changed by the backward pass: work on a copy of it"))
+    if not same(kept_cache, cache):
+        faults.append(_fault("cache", (), "the cache was changed after the forward pass: a second backward goes wrong"))
+    if not same(gradients, second):
+        faults.append(
+            _fault(
+                "backward twice",
+                (),
+                "a second backward pass gave other gradients: something is drawn or changed anew in it",
+            )
+        )
+    if not faults and not same(pair.forward(pair.args)[0], kept_y):
+        faults.append(
+            _fault(
+                "y", y.shape, "a second forward pass gave another y: draw random numbers from a key among the arguments"
+            )
+        )
+    return Trial(before, _wide(kept_y), _wide(drawn), gradients, direct, tuple(faults))
+
+
+def relative(error: float, size: float, pair: Pair, trial: Trial, argument: Argument) -> float:
+    """The size of an error relative to that of a gradient.
+
+    A gradient that is zero in theory is nothing but roundings: there the error is relative to what gradients
+    between such y and x would be, |dy| |y| / |x|.
+    """
+    x = pair.args[argument.place]
+    usual = norm(trial.dy) * norm(trial.y) / max(norm(_wide(x)), max(1, x.size) ** 0.5)
+    usual = max(usual, 1e-40)  # the complex step errs by its square, 1e-60, where all is 0
+    if size <= 1e-13 * usual:
+        size = usual
+    return error / size
+
+
+def copied(x: Any) -> Any:
+    """A deep copy of arrays in tuples, lists and dicts; anything else as it is."""
+    if isinstance(x, tuple) and hasattr(x, "_make"):  # a NamedTuple
+        return x._make(map(copied, x))
+    if isinstance(x, tuple | list):
+        return type(x)(map(copied, x))
+    if isinstance(x, dict):
+        return {name: copied(part) for name, part in x.items()}
+    return x.copy() if hasattr(x, "dtype") and hasattr(x, "copy") else x
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in every bit, nan to nan, through tuples, lists and dicts; what holds no arrays is not looked at."""
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if hasattr(a, "dtype"):
+        return hasattr(b, "dtype") and np.array_equal(
+            np.asarray(to_host(a)), np.asarray(to_host(b)), equal_nan=a.dtype.kind in "fc"
+        )
+    return True
+
+
+def _in_another_order(pair: Pair) -> list[Any]:
+    """The arguments with the numbers of each float array moved on by one: as legal as they were, but others."""
+    args = list(pair.args)
+    for argument in pair.floats:
+        x = args[argument.place]
+        args[argument.place] = array_module(x).roll(x.reshape(-1), 1).reshape(x.shape)
+    return args
+
+
+def _on_host(pair: Pair, gradients: list[Any]) -> tuple[Array | None, ...]:
+    """Copies in float64. Raises GradcheckError for a gradient that is no array of numbers."""
+    copies: list[Array | None] = []
+    for argument, g in zip(pair.floats, gradients, strict=True):
+        if g is not None and (not hasattr(g, "dtype") or g.dtype.kind not in "fiub"):
+            kind = g.dtype if hasattr(g, "dtype") else type(g).__name__
+            raise GradcheckError(f"the gradient of {argument.name} is of {kind}; expected an array of real numbers")
+        copies.append(None if g is None else _wide(g))
+    return tuple(copies)
+
+
+def _type_faults(pair: Pair, gradients: list[Any]) -> list[Row]:
+    """Gradients in neither their argument's type nor, for a narrow one, float32."""
+    faults = []
+    for argument, g in zip(pair.floats, gradients, strict=True):
+        dtype = pair.args[argument.place].dtype
+        if g is not None and g.dtype not in (dtype, np.promote_types(dtype, np.float32)):
+            faults.append(
+                _fault(f"d{argument.name}", g.shape, f"is of {g.dtype} where {argument.name} is of {dtype}: {_MEND}")
+            )
+    return faults
+
+
+_MEND = "a NumPy scalar such as np.sqrt(2.0) widens arrays; use Python floats (math.sqrt) and keep x.dtype"
+
+
+def float32_faults(pair: Pair, seed: int) -> list[Row]:
+    """What becomes of float32, if nothing narrower was tried: y and every gradient should be of it."""
+    if any(pair.args[argument.place].dtype.itemsize < 8 for argument in pair.floats):
+        return []
+    narrow = pair.cast(np.float32)
+    y, cache = narrow.forward(narrow.args)
+    if y.dtype != np.float32:
+        return [_fault("y", y.shape, f"is of {y.dtype} where the arguments are of float32: {_MEND}")]
+    drawn = np.asarray(np.random.default_rng(seed).standard_normal(y.shape)).astype(np.float32)
+    return _type_faults(narrow, narrow.backward(array_module(y).asarray(drawn), cache))
+
+
+def _fault(tensor: str, shape: tuple[int, ...], verdict: str) -> Row:
+    return Row(tensor, shape, np.inf, 0.0, verdict)  # check() puts its own tolerance
+
+
+def _finite(y: Array) -> bool:
+    return bool(array_module(y).isfinite(y).all())
+
+
+def _wide(x: Any) -> Array:
+    return np.array(to_host(x), np.float64)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return tuple(x.shape) if hasattr(x, "shape") else ()

@@ -1,0 +1,199 @@
+"""What cannot be checked ends in one sentence: the thing, what it did, what was expected, the likely mend."""
+
+import numpy as np
+import pytest
+from helpers.cases import CASES, random
+
+from minivit.errors import MinivitError
+from minivit.functions import cross_entropy, linear, linear_backward
+from minivit.gradcheck import GradcheckError, check
+from minivit.gradcheck.catalog import MODELS
+from minivit.gradcheck.pair import make_pair
+
+X = random(1, 4)
+
+
+def cube(x):
+    return x * x * x, x
+
+
+def cube_backward(dy, cache):
+    return 3.0 * cache * cache * dy
+
+
+def refused(*what, **how):
+    with pytest.raises(GradcheckError) as error:
+        check(*what, **how)
+    sentence = str(error.value)
+    assert "\n" not in sentence
+    assert len(sentence) < 400
+    return sentence
+
+
+def test_it_is_an_error_that_a_person_reads():
+    assert issubclass(GradcheckError, MinivitError)
+    assert issubclass(GradcheckError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "returned 0 gradients for 2 float arrays (x, w)"),
+        (1, "returned 1 gradient for 2 float arrays (x, w)"),
+        (3, "returned 3 gradients for 2 float arrays (x, w)"),
+    ],
+)
+def test_a_wrong_number_of_gradients(count, said):
+    def backward(dy, cache):
+        return (dy,) * count
+
+    sentence = refused(lambda x, w: (x * w, None), backward, (X, X))
+    assert sentence.startswith(f"backward {said}; expected one for each, in this order")
+
+
+def test_an_integer_argument_that_is_meant_to_be_a_variable():
+    """As it happens: np.arange(6) for an example x. It is no variable, but the backward pass takes it for one."""
+    w, b = random(1, 3, 4), random(2, 4)
+    sentence = refused(linear, linear_backward, (np.arange(6).reshape(2, 3), w, b))
+    assert "3 gradients for 2 float arrays (w, b)" in sentence
+    assert "x is of int64 and so no variable: pass x.astype(float) if it is one" in sentence
+    assert "pass x.astype(float)" in refused(cube, cube_backward, (np.arange(3),))
+
+
+def test_a_list_that_is_meant_to_be_an_array():
+    assert "x is a list and so no variable: pass numpy.array(x)" in refused(cube, cube_backward, ([1.0, 2.0],))
+
+
+def test_nothing_to_differentiate_by():
+    assert refused(cube, cube_backward, (3,)) == (
+        "cube has no float array among its arguments, nothing to differentiate by"
+    )
+
+
+def test_arguments_that_are_no_tuple():
+    assert refused(cube, cube_backward, X) == (
+        "args is an array of float64; expected a tuple of arguments, such as (x,) for one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "said"), [(X + 1j, "is of complex128; expected real numbers"), (X * np.nan, "holds nan")]
+)
+def test_arguments_that_have_no_derivative(x, said):
+    assert said in refused(cube, cube_backward, (x,))
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda x: x * x, "f returned an array of float64; expected a pair (y, cache)"),
+        (lambda x: None, "f returned None; expected a pair (y, cache)"),
+        (lambda x: (x, x, x), "f returned a tuple of 3; expected a pair (y, cache)"),
+        (lambda x: ([1.0], x), "f returned y as a list of 1; expected an array of a float type"),
+        (lambda x: (x > 0, x), "f returned y as an array of bool; expected an array of a float type"),
+        (lambda x: (x * 1j, x), "f returned complex y for real arguments; expected real numbers"),
+    ],
+)
+def test_a_forward_pass_that_returns_no_pair(returned, said):
+    def f(x):
+        return returned(x)
+
+    assert refused(f, cube_backward, (X,)) == said
+
+
+def test_a_python_number_is_a_result():
+    check(lambda x: (x[0] * x[1], x), lambda dy, x: dy * x[::-1], (random(1, 2),), method="central").require()
+    check(lambda x: ((x * x).sum(), x), lambda dy, x: 2 * dy * x, (X,)).require()
+
+
+def test_a_gradient_that_is_no_array():
+    assert refused(cube, lambda dy, c: ["dx"], (X,)) == "the gradient of x is of str; expected an array of real numbers"
+    assert "is of complex128; expected an array of real" in refused(cube, lambda dy, c: dy * 1j, (X,))
+
+
+def test_errors_inside_the_pair_are_told_with_their_place():
+    def f(x):
+        return x @ np.ones(7), x
+
+    def f_backward(dy, cache):
+        raise KeyError("mean")
+
+    assert "f raised ValueError: matmul: " in refused(f, cube_backward, (X,))
+    assert "(test_pair.py, line " in refused(f, cube_backward, (X,))
+    assert "f_backward raised KeyError: 'mean' (test_pair.py, line " in refused(cube, f_backward, (X,))
+
+
+def test_errors_of_minivit_s_own_functions_reach_the_reader():
+    sentence = refused(linear, linear_backward, (random(1, 2, 3), random(2, 4, 5), random(3, 5)))
+    assert "linear: x (2, 3) needs w of shape (3, D_out)" in sentence
+    labels = np.array([0, 9])
+    assert "do not fit 3 classes" in refused(cross_entropy, lambda dy, c: dy, (random(1, 2, 3), labels))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [lambda x: (x * float(x[0]), x), lambda x: (x.astype(np.float64), x), lambda x: (np.maximum(x, 0) * (x // 1), x)],
+)
+def test_a_forward_pass_that_takes_no_complex_numbers(f):
+    sentence = refused(f, cube_backward, (X,))
+    assert "takes no complex numbers" in sentence
+    assert "method='central'" in sentence
+
+
+@pytest.mark.parametrize("method", ["complex_step", "directions"])
+def test_a_forward_pass_that_drops_imaginary_parts(method):
+    sentence = refused(lambda x: (x.real**2, x), lambda dy, x: 2 * x * dy, (X,), method=method)
+    assert "returned real numbers for complex arguments" in sentence
+    assert "method='central'" in sentence
+
+
+def test_what_is_no_function():
+    assert refused(3, cube_backward, (X,)) == "f is an int; expected a function"
+    assert refused(cube, None, (X,)) == "f_backward is None; expected a function"
+
+
+def test_too_few_names():
+    assert "names holds 1 names for 2 arguments" in refused(lambda x, w: (x * w, 0), cube_backward, (X, X), names=["x"])
+
+
+def names_of(f, *args, **how):
+    return [argument.name for argument in make_pair(f, cube_backward, args, **how).floats]
+
+
+def test_names_come_from_the_signature():
+    assert names_of(lambda x, w, n=3: 0, X, X, 3) == ["x", "w"]
+    assert names_of(lambda x, *tensors: 0, X, X, X) == ["x", "tensors[0]", "tensors[1]"]
+    assert names_of(np.multiply, X, X)[0] != ""
+    assert names_of(lambda x, w: 0, X, X, names=("a", "b")) == ["a", "b"]
+    assert MODELS["vit"].names[0] == "images"
+
+
+def axes_of(f, *args, **how):
+    return {argument.name: argument.axes for argument in make_pair(f, cube_backward, args, **how).floats}
+
+
+def test_letters_of_axes_come_from_the_docstring():
+    def f(x, w, v):
+        """Map x (B, T, D) by w (D, 3 D) and v (..., F); see (Note) and x (again)."""
+
+    assert axes_of(f, random(1, 2, 3, 4), random(2, 4, 12), random(3, 5, 6, 7)) == {
+        "x": ("B", "T", "D"),
+        "w": ("D", ""),
+        "v": ("", "", "F"),
+    }
+    assert axes_of(f, X, random(2, 4, 12), X) == {"x": ("",), "w": ("D", ""), "v": ("F",)}
+    assert axes_of(f, X, X, X, axes={"w": "Q"})["w"] == ("Q",)
+
+
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("linear", {"x": ("", "", "D_in"), "w": ("D_in", "D_out"), "b": ("D_out",)}),
+        ("attention", {"q": ("", "", "T", "D_h"), "k": ("", "", "S", "D_h"), "v": ("", "", "S", "D_v")}),
+        ("patchify", {"x": ("B", "C", "H", "W")}),
+        ("add_positions", {"x": ("B", "T", "D"), "positions": ("T", "D")}),
+    ],
+)
+def test_letters_of_minivit_s_functions(name, axes):
+    case = CASES[name]
+    assert {a.name: a.axes for a in make_pair(case.f, case.f_backward, case.args).floats} == axes

@@ -1,0 +1,183 @@
+"""The promises of a pure pair: each one broken alone, in an otherwise right pair, and named."""
+
+import numpy as np
+import pytest
+from helpers.cases import CASES, random
+
+from minivit.gradcheck import check
+from minivit.gradcheck.trial import copied, same
+
+
+def cube(x):
+    return x * x * x, x
+
+
+def cube_backward(dy, cache):
+    return 3.0 * cache * cache * dy
+
+
+def named(f, f_backward, *args):
+    """The tensor and verdict of the one promise that is broken."""
+    report = check(f, f_backward, args)
+    assert not report.passed
+    assert report.worst.error == np.inf
+    return report.worst.tensor, report.worst.verdict
+
+
+def test_a_forward_pass_that_changes_its_argument():
+    def f(w, x):
+        x *= 2.0
+        return x * w, (w, x)
+
+    tensor, verdict = named(f, lambda dy, c: (dy * c[1], dy * c[0]), random(1, 4), random(2, 4))
+    assert (tensor, verdict) == ("x", "x was changed by the pair: work on a copy of it")
+
+
+def test_a_backward_pass_that_changes_an_argument():
+    """Even when what it returns is right."""
+
+    def f_backward(dy, cache):
+        dx = cube_backward(dy, cache)
+        cache[0] = 7.0
+        return dx
+
+    assert named(cube, f_backward, random(1, 4))[1] == "x was changed by the pair: work on a copy of it"
+
+
+def test_a_backward_pass_that_changes_dy():
+    def f_backward(dy, cache):
+        dy *= 3.0
+        return dy * cache * cache
+
+    assert named(cube, f_backward, random(1, 4)) == ("dy", "dy was changed by the backward pass: work on a copy of it")
+
+
+@pytest.mark.parametrize("keep", [lambda a: (a,), lambda a: [a], lambda a: {"a": a}, lambda a: ({"b": [a]},)])
+def test_a_backward_pass_that_spoils_its_cache(keep):
+    """A second backward pass would go wrong without a word. Caches may be nested."""
+
+    def f(x):
+        return x * x * x, keep(3.0 * x * x)
+
+    def f_backward(dy, cache):
+        while not isinstance(cache, np.ndarray):
+            cache = cache["a" if "a" in cache else "b"] if isinstance(cache, dict) else cache[0]
+        cache *= dy
+        return cache.copy()
+
+    tensor, verdict = named(f, f_backward, random(1, 4))
+    assert tensor == "cache"
+    assert "a second backward goes wrong" in verdict
+
+
+def test_a_backward_pass_that_gives_something_else_each_time():
+    """A mask drawn again, here; the cache is an object that nobody can look into."""
+    draw = np.random.default_rng(0)
+    tensor, verdict = named(cube, lambda dy, c: cube_backward(dy, c) * draw.random(), random(1, 4))
+    assert tensor == "backward twice"
+    assert "a second backward pass gave other gradients" in verdict
+
+
+def test_a_forward_pass_that_draws_anew():
+    draw = np.random.default_rng(0)
+
+    def f(x):
+        scale = float(draw.random())
+        return x * scale, scale
+
+    tensor, verdict = named(f, lambda dy, scale: dy * scale, random(1, 4))
+    assert tensor == "y"
+    assert "a second forward pass gave another y" in verdict
+
+
+def test_a_pair_that_remembers_outside_its_cache():
+    """A layer that keeps self.x: right in every test that calls it once, wrong when it is used twice."""
+
+    class Layer:
+        def forward(self, x):
+            self.x = x
+            return x * x * x, None
+
+        def backward(self, dy, cache):
+            return 3.0 * self.x * self.x * dy
+
+    layer = Layer()
+    report = check(layer.forward, layer.backward, (random(1, 4),))
+    assert report.error > 0.1
+    assert report.worst.verdict.startswith("stale: right only if no other forward pass came in between")
+
+
+def widened(x):
+    return x * np.sqrt(2.0), None
+
+
+@pytest.mark.parametrize(
+    ("f", "f_backward", "tensor"),
+    [
+        (widened, lambda dy, c: dy * 2.0**0.5, "y"),
+        (lambda x: (x * 2.0**0.5, None), lambda dy, c: dy * np.sqrt(2.0), "dx"),
+        (lambda x: (x * 2.0**0.5, None), lambda dy, c: (dy * 2.0**0.5).astype(np.float64), "dx"),
+    ],
+)
+def test_a_pair_that_widens_float32(f, f_backward, tensor):
+    """It is seen although the arguments given are float64."""
+    seen, verdict = named(f, f_backward, random(1, 4))
+    assert seen == tensor
+    assert "is of float64 where" in verdict
+    assert "math.sqrt" in verdict
+
+
+def test_wrong_numbers_are_told_before_a_wrong_type():
+    report = check(lambda x: (x * 3.0, None), lambda dy, c: dy * np.sqrt(2.0), (random(1, 4),))
+    assert [row.verdict[:10] for row in report.rows] == ["off by the"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_narrow_argument_may_have_a_float32_gradient_but_no_other(dtype):
+    args = (random(1, 4).astype(dtype),)
+    for wide, right in ((dtype, True), (np.float32, True), (np.float64, False)):
+        report = check(cube, lambda dy, c, wide=wide: cube_backward(dy, c).astype(wide), args)
+        assert report.passed == right
+    narrow = check(cube, lambda dy, c: cube_backward(dy, c).astype(np.float16), (random(1, 4).astype(np.float32),))
+    assert "is of float16 where x is of float32" in narrow.worst.verdict
+
+
+def test_a_result_that_is_not_finite():
+    with np.errstate(all="ignore"):
+        tensor, verdict = named(lambda x: (x / 0.0, None), lambda dy, c: dy, random(1, 4))
+    assert tensor == "y"
+    assert "nan or inf" in verdict
+
+
+def test_after_a_spoiled_argument_the_numbers_are_still_those_that_were_given():
+    """The other rows judge the gradient at the arguments, not at what the pair made of them."""
+
+    def f(x):
+        y = x * x * x
+        kept = x.copy()
+        if x.dtype == np.float64:
+            x += 1.0
+        return y, kept
+
+    report = check(f, cube_backward, (random(1, 4),))
+    assert report["dx"].tolerance == 1e-12
+    assert report.worst.tensor == "x"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_pair_of_minivit_keeps_them(name):
+    case = CASES[name]
+    assert check(case.f, case.f_backward, case.args).passed
+
+
+def test_copies_are_deep_and_of_the_same_kinds():
+    cache = CASES["mlp"].f(*CASES["mlp"].args)[1]
+    twin = copied((cache, [np.ones(2)], {"a": np.zeros(2)}, "word", None))
+    assert type(twin[0]) is type(cache)
+    assert same(twin, (cache, [np.ones(2)], {"a": np.zeros(2)}, "word", None))
+    cache.fc1.x[0, 0, 0] += 1.0
+    assert not same(twin[0], cache)
+    cache.fc1.x[0, 0, 0] -= 1.0
+    assert not same([np.ones(2)], [np.ones(2), np.ones(2)])
+    assert not same({"a": 1}, {"b": 1})
+    assert same(np.array([np.nan]), np.array([np.nan]))

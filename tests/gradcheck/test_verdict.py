@@ -1,0 +1,297 @@
+"""Each mistake gets the sentence that names it, and a right gradient gets none."""
+
+import numpy as np
+import pytest
+from functions.broken import BROKEN
+from helpers.cases import random
+
+from minivit.functions import (
+    attention,
+    attention_backward,
+    layer_norm,
+    layer_norm_backward,
+    linear,
+    linear_backward,
+    softmax,
+    softmax_backward,
+)
+from minivit.gradcheck import check
+
+
+def tokens_linear(x, w, b):
+    """Map x (B, T, D) by w (D, F) and b (F,)."""
+    return linear(x, w, b)
+
+
+LINEAR = (tokens_linear, linear_backward, (random(1, 3, 5, 4), random(2, 4, 6), random(3, 6)))
+SQUARE = (tokens_linear, linear_backward, (random(1, 3, 5, 4), random(2, 4, 4), random(3, 4)))
+NORM = (layer_norm, layer_norm_backward, (random(4, 2, 3, 7), random(5, 7), random(6, 7)))
+SOFTMAX = (softmax, softmax_backward, (random(7, 3, 5),))
+
+
+def said(pair, change, tensor, **how):
+    """The verdict on one tensor after `change(gradients, dy, cache)` has replaced some."""
+    f, f_backward, args = pair
+
+    def broken(dy, cache):
+        gradients = f_backward(dy, cache)
+        gradients = dict(zip("xwb", gradients if isinstance(gradients, tuple) else (gradients,), strict=False))
+        gradients.update(change(gradients, dy, cache))
+        return tuple(gradients.values())
+
+    row = check(f, broken, args, **how)["d" + tensor]
+    assert not row.passed
+    return row.verdict
+
+
+def test_a_right_gradient_is_right():
+    for f, f_backward, args in (LINEAR, SQUARE, NORM, SOFTMAX):
+        assert [row.verdict for row in check(f, f_backward, args).rows] == ["right"] * len(args)
+
+
+FACTORS = [
+    (5.0, "off by the factor 5 = T"),
+    (1 / 5, "off by the factor 0.2 = 1 / T"),
+    (-5.0, "off by the factor -5 = -T"),
+    (6**0.5, "off by the factor 2.44949 = sqrt(F)"),
+    (3**-0.5, "off by the factor 0.57735 = 1 / sqrt(B)"),
+    (15.0, "off by the factor 15 = B * T"),
+    (1 / 18, "off by the factor 0.0555556 = 1 / (B * F)"),
+    (4 / 3, "off by the factor 1.33333 = D / (D - 1)"),
+    (2.0, "off by the factor 2 = sqrt(D)"),
+    (0.777, "off by the factor 0.777"),
+    (-1.0, "the sign is wrong"),
+    (0.0, "zero everywhere: it is never computed, or multiplied by 0"),
+]
+
+
+@pytest.mark.parametrize(("factor", "verdict"), FACTORS)
+@pytest.mark.parametrize("method", ["complex_step", "central"])
+def test_factors(factor, verdict, method):
+    assert said(LINEAR, lambda g, dy, c: {"w": factor * g["w"]}, "w", method=method).startswith(verdict)
+
+
+@pytest.mark.parametrize("method", ["directions", "adjoint"])
+@pytest.mark.parametrize(("factor", "verdict"), FACTORS)
+def test_factors_show_along_directions_too(factor, verdict, method):
+    found = said(LINEAR, lambda g, dy, c: {"w": factor * g["w"]}, "w", method=method)
+    assert found.startswith(verdict if factor else "zero")
+
+
+@pytest.mark.parametrize("method", ["directions", "adjoint"])
+def test_along_directions_other_mistakes_are_only_seen(method):
+    found = said(SQUARE, lambda g, dy, c: {"w": g["w"].T}, "w", method=method)
+    assert found == "wrong: <dy, J v> and <J' dy, v> differ; method='complex_step' tells how"
+
+
+def test_a_factor_may_be_a_setting():
+    def scaled(x, temperature):
+        return x / temperature, temperature
+
+    report = check(scaled, lambda dy, temperature: dy, (random(1, 3, 5), 0.7))
+    assert report.worst.verdict == "off by the factor 0.7 = temperature"
+    assert check(*_dropout_not_rescaled()).worst.verdict == "off by the factor 0.6 = 1 - rate"
+
+
+def _dropout_not_rescaled():
+    case, broken = BROKEN["dropout: not rescaled"]
+    return case.f, broken, case.args
+
+
+def test_without_letters_an_axis_is_named_by_its_argument():
+    f = lambda x, w: (x @ w, (x, w))  # noqa: E731
+    backward = lambda dy, c: (dy @ c[1].T, c[0].T @ dy / 5)  # noqa: E731
+    assert check(f, backward, (random(1, 5, 4), random(2, 4, 3)))["dw"].verdict == (
+        "off by the factor 0.2 = 1 / axis 0 of x"
+    )
+
+
+PATTERNS = {
+    "transposed": (SQUARE, lambda g, dy, c: {"w": g["w"].T}, "w", "transposed"),
+    "transposed rows": (
+        (lambda x: (x**3, x), lambda dy, x: 3 * x * x * dy, (random(1, 2, 4, 4),)),
+        lambda g, dy, c: {"x": g["x"].swapaxes(-1, -2)},
+        "x",
+        "transposed in its last two axes",
+    ),
+    "axes": (
+        (lambda x: (x**3, x), lambda dy, x: 3 * x * x * dy, (random(1, 4, 3, 4),)),
+        lambda g, dy, c: {"x": g["x"].transpose(2, 1, 0)},
+        "x",
+        "its axes are in the wrong order: transpose it by (2, 1, 0)",
+    ),
+    "reversed": (LINEAR, lambda g, dy, c: {"x": g["x"][:, ::-1]}, "x", "reversed along axis 1 (T)"),
+    "shifted": (LINEAR, lambda g, dy, c: {"x": np.roll(g["x"], 2, 1)}, "x", "shifted by 2 along axis 1 (T)"),
+    "shuffled": (
+        LINEAR,
+        lambda g, dy, c: {"x": g["x"].transpose(1, 0, 2).reshape(3, 5, 4)},
+        "x",
+        "the right numbers in another order: a reshape or transpose is missing or misplaced",
+    ),
+    "swapped": (
+        (
+            lambda x, w: (x**2 * w, (x, w)),
+            lambda dy, c: (2 * c[0] * c[1] * dy, c[0] ** 2 * dy),
+            (random(1, 4), random(2, 4)),
+        ),
+        lambda g, dy, c: {"x": g["w"]},
+        "x",
+        "this is the gradient of w: swapped",
+    ),
+    "first image": (
+        LINEAR,
+        lambda g, dy, c: {"w": c.x[0].T @ dy[0]},
+        "w",
+        "only the first of 3 images counts: not summed over the batch",
+    ),
+    "last image": (
+        LINEAR,
+        lambda g, dy, c: {"b": dy[-1].sum(0)},
+        "b",
+        "only the last of 3 images counts: not summed over the batch",
+    ),
+    "mean term": (
+        NORM,
+        lambda g, dy, c: {"x": g["x"] + (dy * c.g).mean(-1, keepdims=True) * c.rstd},
+        "x",
+        "correct but for the mean term: the difference is constant along axis 2 (D)",
+    ),
+    "sum over the row": (
+        SOFTMAX,
+        lambda g, dy, c: {"x": dy * c.y},
+        "x",
+        "correct but for a multiple of y in each row: a sum over the row is missing or wrong",
+    ),
+    "stretch term": (
+        NORM,
+        lambda g, dy, c: {"x": g["x"] + (c.x - c.mean) * (dy * dy).sum(-1, keepdims=True)},
+        "x",
+        "correct but for a multiple of x - mean(x) in each row: a sum over the row is missing or wrong",
+    ),
+    "rows that sum to 0": (
+        SOFTMAX,
+        lambda g, dy, c: {"x": dy * c.y * (1 - c.y)},
+        "x",
+        "wrong: each row of the right gradient sums to 0, not so here; a term is missing",
+    ),
+    "residual": (
+        (lambda x: (x + x**3, x), lambda dy, x: dy + 3 * x * x * dy, (random(1, 3, 4),)),
+        lambda g, dy, c: {"x": g["x"] - dy},
+        "x",
+        "dy itself is missing: the gradient that goes past the branch, in a residual sum",
+    ),
+    "residual twice": (
+        (lambda x: (x + x**3, x), lambda dy, x: dy + 3 * x * x * dy, (random(1, 3, 4),)),
+        lambda g, dy, c: {"x": g["x"] + dy},
+        "x",
+        "dy itself is added once too often",
+    ),
+    "dy ignored": (
+        LINEAR,
+        lambda g, dy, c: {"b": np.full(6, 15.0)},
+        "b",
+        "dy is ignored: this is the gradient for dy = 1",
+    ),
+    "part of it": (
+        LINEAR,
+        lambda g, dy, c: {"x": g["x"] * (np.arange(5) > 0)[:, None]},
+        "x",
+        "right but for index 0 of axis 1 (T), where it is 0",
+    ),
+    "some numbers": (
+        LINEAR,
+        lambda g, dy, c: {"w": g["w"] + np.eye(4, 6)[:, :1]},
+        "w",
+        "right but for index 0 of axis 0 (D)",
+    ),
+    "scattered numbers": (
+        LINEAR,
+        lambda g, dy, c: {"w": g["w"] + (np.arange(24).reshape(4, 6) % 5 == 2)},
+        "w",
+        "right in 19 of 24 numbers; first wrong at [0, 2]",
+    ),
+    "nearly": (
+        NORM,
+        lambda g, dy, c: {"w": g["w"] * (1 + 1e-5 * random(1, 7))},
+        "w",
+        "nearly right: a constant or an eps differs a little between forward and backward",
+    ),
+    "nan": (LINEAR, lambda g, dy, c: {"b": g["b"] + np.nan}, "b", "6 of 6 numbers are not finite"),
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_patterns(name):
+    pair, change, tensor, verdict = PATTERNS[name]
+    if name in ("mean term", "stretch term", "nearly"):  # layer norm's gradients are of x, g, b
+        pair = (*pair[:2], pair[2])
+        f, f_backward, args = pair
+        named = dict(zip("xwb", ("x", "g", "b"), strict=True))
+
+        def broken(dy, cache):
+            gradients = dict(zip("xwb", f_backward(dy, cache), strict=True))
+            gradients.update(change(gradients, dy, cache))
+            return tuple(gradients.values())
+
+        assert check(f, broken, args)[f"d{named[tensor]}"].verdict == verdict
+    else:
+        assert said(pair, change, tensor) == verdict
+
+
+SHAPES = [
+    (lambda g, dy, c: {"w": g["w"].T}, "w", "has shape (6, 4) where the argument has (4, 6): transposed"),
+    (
+        lambda g, dy, c: {"b": dy.sum(1)},
+        "b",
+        "has shape (3, 6) where the argument has (6,): not summed over the batch",
+    ),
+    (
+        lambda g, dy, c: {"b": dy},
+        "b",
+        "has shape (3, 5, 6) where the argument has (6,): not summed over the first 2 axes",
+    ),
+    (
+        lambda g, dy, c: {"b": g["b"][None]},
+        "b",
+        "has shape (1, 6) where the argument has (6,): not summed over the batch",
+    ),
+    (
+        lambda g, dy, c: {"x": g["x"].reshape(15, 4)},
+        "x",
+        "has shape (15, 4) where the argument has (3, 5, 4): the right numbers, to be reshaped",
+    ),
+    (lambda g, dy, c: {"x": g["x"][:2]}, "x", "has shape (2, 5, 4) where the argument has (3, 5, 4)"),
+    (lambda g, dy, c: {"b": g["b"].sum()}, "b", "has shape () where the argument has (6,)"),
+]
+
+
+@pytest.mark.parametrize(("change", "tensor", "verdict"), SHAPES)
+def test_shapes(change, tensor, verdict):
+    assert said(LINEAR, change, tensor) == verdict
+
+
+def test_a_broadcast_argument_whose_gradient_was_not_summed():
+    f, f_backward = lambda x, b: (x + b, None), lambda dy, c: (dy, dy)
+    verdict = check(f, f_backward, (random(1, 3, 5), random(2, 3, 1)))["db"].verdict
+    assert verdict == "has shape (3, 5) where the argument has (3, 1): not summed over axis 1, which was broadcast"
+
+
+def test_what_should_be_zero_and_is_not():
+    f = lambda x, unused: (x * 2.0, None)  # noqa: E731
+    verdict = check(f, lambda dy, c: (dy * 2.0, dy), (random(1, 3), random(2, 3)))["dunused"].verdict
+    assert verdict == "should be zero: y does not depend on it here"
+
+
+def test_what_follows_no_pattern_is_told_with_its_worst_number():
+    case, broken = BROKEN["linear: dx by w, not its transpose"]
+    assert check(case.f, broken, case.args)["dx"].verdict == "wrong: at [0, 3, 1] it is 2.235 where -4.596 is right"
+
+
+def test_a_right_gradient_beside_a_wrong_one_is_right():
+    report = check(
+        attention,
+        lambda dy, c: (*attention_backward(dy, c)[:2], dy),
+        (random(1, 5, 5), random(2, 5, 5), random(3, 5, 5)),
+    )
+    assert report["dq"].verdict == report["dk"].verdict == "right"
+    assert report["dv"].verdict.startswith("wrong")
