@@ -7,6 +7,7 @@ Okabe and Ito's palette for the colour-blind; lines differ in style and marker t
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from minivit.gradcheck import StepSweep
     from minivit.training.run_directory import EpochRow
 
-_BLUE, _ORANGE = "#0072B2", "#D55E00"
+_BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _TRAIN: dict[str, Any] = {"color": _BLUE, "linestyle": "--", "marker": "o", "markersize": 4}
 _VALIDATION: dict[str, Any] = {"color": _ORANGE, "linestyle": "-", "marker": "s", "markersize": 4}
 
@@ -42,6 +44,28 @@ def plot_accuracy(ax: Axes, rows: Sequence[EpochRow]) -> Axes:
     ax.plot(epochs, [100 * row.validation_accuracy for row in rows], label="validation", **_VALIDATION)
     ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
     return _dress(ax)
+
+
+def plot_step_sweep(ax: Axes, sweep: StepSweep) -> Axes:
+    """Draw the relative error of numeric derivatives over the step, both axes logarithmic: the U-curve.
+
+    An error of exactly 0 has no place on such an axis and leaves a gap.
+    """
+    colors = {"forward": _BLUE, "central": _ORANGE, "complex_step": _GREEN}
+    markers = {"forward": "v", "central": "o", "complex_step": "s"}
+    for name, errors in sweep.errors.items():
+        method, dtype = name.split(" ")
+        shown = [e if e > 0.0 else math.nan for e in errors]
+        ax.plot(
+            sweep.steps, shown, label=f"{method.replace('_', ' ')}, {dtype}", color=colors[method],
+            linestyle="-" if dtype == "float64" else ":", marker=markers[method], markersize=4,
+            markerfacecolor=colors[method] if dtype == "float64" else "white",
+        )  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the derivative", title=sweep.name)
+    ax.invert_xaxis()
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, fontsize=8)
+    return ax
 
 
 def plot_image(ax: Axes, image: Array, title: str = "") -> Axes:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from minivit.plots import plot_accuracy, plot_image, plot_loss, save_curves, save_predictions
+from minivit.gradcheck import StepSweep
+from minivit.plots import plot_accuracy, plot_image, plot_loss, plot_step_sweep, save_curves, save_predictions
 from minivit.training.run_directory import EpochRow
 
 ROWS = [EpochRow(i, 10 * i, 0.1, 2.0 / i, 0.2 * i, 2.5 / i, 0.1 * i, 1.0, 3.0, 100.0) for i in (1, 2, 3)]
@@ -62,3 +63,22 @@ def test_saved_pictures_are_png_files_of_a_readable_size(tmp_path):
 def test_any_class_name_can_be_drawn(tmp_path, classes):
     """Neither taken for a formula nor warned of where the font lacks its letters."""
     save_predictions(np.zeros((1, 3, 4, 4), np.uint8), np.array([1]), np.eye(2)[:1], classes, tmp_path / "p.png")
+
+
+def test_a_step_sweep_is_drawn_with_a_line_for_each_method_and_type():
+    errors = {
+        "central float64": np.array([1e-4, 0.0]),
+        "central float32": np.array([1e-3, 1e-1]),
+        "complex_step float64": np.array([1e-4, 1e-8]),
+    }
+    sweep = StepSweep("layer", np.array([1e-2, 1e-4]), errors)
+    ax = plot_step_sweep(Figure().subplots(), sweep)
+    lines = ax.get_lines()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "central, float64", "central, float32", "complex step, float64",
+    ]  # fmt: skip
+    assert [line.get_xdata().tolist() for line in lines] == [[1e-2, 1e-4]] * 3
+    assert np.isnan(lines[0].get_ydata()[1]), "0 has no place on a logarithmic axis"
+    assert lines[1].get_ydata().tolist() == [1e-3, 1e-1]
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "step h")
+    assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == 3

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from minivit.cli.main import main
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^( *)```python\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)
@@ -24,7 +26,18 @@ def test_the_python_in_it_runs(code, capsys):
 
 
 def test_there_is_python_to_run():
-    assert len(PYTHON) == 2
+    assert len(PYTHON) == 3
+
+
+def test_the_layer_that_it_checks_is_wrong_as_it_says(tmp_path, capsys):
+    (code,) = (code for _, code in PYTHON if "my_layers.py" in code)
+    (tmp_path / "my_layers.py").write_text(code)
+    assert main(["gradcheck", f"{tmp_path}/my_layers.py:rms_norm"]) == 1
+    printed = capsys.readouterr().out
+    title, _, wrong, right = re.search(r"```\n(rms_norm: .*?)```", README, re.DOTALL)[1].splitlines()
+    assert title in printed
+    assert wrong in printed
+    assert right.split("e-16")[0][:-4] in printed
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)]+)\)", README))

@@ -13,13 +13,15 @@ from minivit import __version__
 from minivit.errors import MinivitError, nearest
 from minivit.memory import keep_freed_memory
 
-DESCRIPTION = "A Vision Transformer written by hand: train it, evaluate it, use it."
+DESCRIPTION = "A Vision Transformer written by hand: train it, evaluate it, use it, check its gradients."
 EPILOG = """\
 examples:
   minivit train                                        learn built-in shapes, a minute or two on two cores
   minivit train --config examples/cifar10_cpu.toml     learn CIFAR-10
   minivit eval runs/shapes-1                           accuracy on the test images
   minivit predict runs/shapes-1 photo.png              what is on a picture of your own
+  minivit gradcheck                                    every gradient against a numeric one
+  minivit gradcheck my_layers.py:my_layer              and one that you derived
 """
 
 
@@ -48,6 +50,7 @@ def parser() -> Parser:
     """The parser of all commands."""
     # Imported here: `minivit --version` should not wait for the training code.
     from minivit.cli import eval as eval_command
+    from minivit.cli import gradcheck as gradcheck_command
     from minivit.cli import predict as predict_command
     from minivit.cli import train as train_command
 
@@ -60,7 +63,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"minivit {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for command in (train_command, eval_command, predict_command):
+    for command in (train_command, eval_command, predict_command, gradcheck_command):
         command.add_to(commands)
     return top
 
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     try:
         options = parser().parse_args(arguments)
-        options.run_command(options)
+        code = options.run_command(options)
         sys.stdout.flush()
     except MinivitError as error:
         print(f"minivit: {' '.join(str(error).split())}", file=sys.stderr)
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, `| head` say, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    return 0
+    return int(code or 0)  # a command that has no other outcome than success returns None
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ def check(
     if directions < 1:
         raise GradcheckError(f"directions is {directions}; expected at least 1")
     pair = make_pair(f, f_backward, args, names=names, axes=axes, dtype=dtype)
+    if method == "taylor" and _dtype_name(pair) != "float64":
+        raise GradcheckError(
+            f"method 'taylor' needs float64, got {_dtype_name(pair)}: the roundings of a narrow gradient fall with the "
+            "step as a wrong one's error does; give dtype='float64'"
+        )
     trial = try_pair(pair, seed)
     if trial.faults:  # it may have changed its arguments
         pair = dataclasses.replace(pair, args=trial.args)

@@ -56,7 +56,7 @@ class Pair:
         if not (isinstance(result, tuple) and len(result) == 2):
             raise GradcheckError(f"{self.name} returned {_kind(result)}; expected a pair (y, cache)")
         y, cache = result
-        y = np.asarray(y) if isinstance(y, int | float | complex) else y
+        y = np.asarray(y) if isinstance(y, int | float | complex | np.generic) else y
         if not hasattr(y, "dtype") or y.dtype.kind not in "fc":
             raise GradcheckError(f"{self.name} returned y as {_kind(y)}; expected an array of a float type")
         return y, cache
@@ -67,7 +67,7 @@ class Pair:
         try:
             found = self.f_backward(dy, cache)
         except Exception as error:
-            raise GradcheckError(f"{name} raised {_said(error)}") from error
+            raise GradcheckError(f"{name} raised {said(error)}") from error
         # A NamedTuple of gradients is as good as a tuple; a list is what was meant.
         gradients = list(found) if isinstance(found, tuple | list) else [found]
         if len(gradients) != len(self.floats):
@@ -77,7 +77,7 @@ class Pair:
                 f"float array{'s' * (len(self.floats) != 1)} ({arrays}); expected one for each, in this order"
                 + self._not_checked()
             )
-        return [np.asarray(g) if isinstance(g, float) else g for g in gradients]
+        return [np.asarray(g) if isinstance(g, float | np.generic) else g for g in gradients]
 
     def cast(self, dtype: Any) -> Pair:
         """The same pair with its float arguments in dtype."""
@@ -102,21 +102,26 @@ class Pair:
         return found
 
     def _not_checked(self) -> str:
-        """What is no float array but looks like one, for a count that is wrong."""
+        """What is no float array but may be meant as one, for a count that is wrong; the likeliest first."""
+        hints = []
         for name, a in zip(self.names, self.args, strict=True):
             if hasattr(a, "dtype") and a.dtype.kind in "iub":
-                return f"; {name} is of {a.dtype} and so no variable: pass {name}.astype(float) if it is one"
-            if isinstance(a, list) and a and isinstance(a[0], float | list):
-                return f"; {name} is a list and so no variable: pass numpy.array({name}) if it is one"
-        return ""
+                hints.append(
+                    (0, f"; {name} is of {a.dtype} and so no variable: pass {name}.astype(float) if it is one")
+                )
+            elif isinstance(a, list) and a and isinstance(a[0], float | list):
+                hints.append((1, f"; {name} is a list and so no variable: pass numpy.array({name}) if it is one"))
+            elif isinstance(a, float | np.floating):
+                hints.append((2, f"; {name} is a float and so no variable: pass numpy.asarray({name}) if it is one"))
+        return min(hints)[1] if hints else ""
 
     def _failed(self, error: Exception, args: Sequence[Any]) -> str:
         if any(is_complex(a) for a in args if hasattr(a, "dtype")):
             return (
-                f"takes no complex numbers, it raised {_said(error)}; the complex step needs them: keep abs, float() "
+                f"takes no complex numbers, it raised {said(error)}; the complex step needs them: keep abs, float() "
                 "and real types off its path, or use method='central'"
             )
-        return f"raised {_said(error)}"
+        return f"raised {said(error)}"
 
 
 def make_pair(
@@ -141,7 +146,7 @@ def make_pair(
     given = tuple(names) if names is not None else _names(f, len(args))
     if len(given) != len(args):
         raise GradcheckError(f"names holds {len(given)} names for {len(args)} arguments; expected one for each")
-    letters = {**_axes_in_docstring(f), **(axes or {})}
+    letters = {**axes_in_docstring(f), **(axes or {})}
     floats = []
     for i, (name, a) in enumerate(zip(given, args, strict=True)):
         if _is_float(name, a):
@@ -190,12 +195,12 @@ def _names(f: Forward, count: int) -> tuple[str, ...]:
     return tuple((names + [f"argument {i}" for i in range(len(names), count)])[:count])
 
 
-def _axes_in_docstring(f: Forward) -> dict[str, tuple[str, ...]]:
+def axes_in_docstring(f: Forward) -> dict[str, tuple[str, ...]]:
     """The letters that f's docstring gives to axes: {"x": ("B", "T", "D")} for "x (B, T, D)"."""
     found: dict[str, tuple[str, ...]] = {}
     for name, inside in re.findall(r"\b(\w+) \(([\w ,./*+-]+)\)", f.__doc__ or ""):
         letters = tuple(part.strip() for part in inside.split(",") if part.strip())
-        if all(letter == "..." or re.fullmatch(r"[A-Z]\w*|.* .*", letter) for letter in letters):
+        if all(letter == "..." or re.match(r"[A-Z]|\d", letter) for letter in letters):
             found.setdefault(name, letters)
     return found
 
@@ -220,7 +225,7 @@ def _kind(thing: Any) -> str:
     return "None" if thing is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """The error in one line, with the place in the file where it happened."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +126,7 @@ def sorted_rows(rows: list[Row]) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: -row.excess))
 
 
-def aligned(cells: list[tuple[str, ...]], right: tuple[int, ...] = ()) -> list[str]:
+def aligned(cells: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> list[str]:
     """Lines of text with the columns below one another; those in `right` end flush."""
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     placed = [

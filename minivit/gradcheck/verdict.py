@@ -59,7 +59,7 @@ def factor_between(found: Array, expected: Array, numbers: Mapping[str, float], 
     if not expected.any():
         return ""
     c = float((found * expected).sum() / (expected * expected).sum())
-    if not _same(found, c * expected, precise):
+    if not _same(found, c * expected, precise) or abs(c - 1.0) <= 10.0 * precise:
         return ""
     if abs(c + 1.0) <= precise:
         return "the sign is wrong"
@@ -209,9 +209,10 @@ def _partly(found: Array, expected: Array, clues: Clues) -> str:
 
 
 def _nearly(found: Array, expected: Array, clues: Clues) -> str:
-    if norm(found - expected) <= 1e-3 * norm(expected):
-        return "nearly right: a constant or an eps differs a little between forward and backward"
-    return ""
+    if norm(found - expected) > max(1e-3, 10.0 * clues.precise) * norm(expected):
+        return ""
+    narrow = ", or the roundings of a narrow type add up: try float64" if clues.precise > 1e-5 else ""
+    return f"nearly right: a constant or an eps differs a little between forward and backward{narrow}"
 
 
 def _sums_to_0(g: Array, clues: Clues) -> bool:

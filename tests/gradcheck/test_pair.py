@@ -64,6 +64,11 @@ def test_a_list_that_is_meant_to_be_an_array():
     assert "x is a list and so no variable: pass numpy.array(x)" in refused(cube, cube_backward, ([1.0, 2.0],))
 
 
+@pytest.mark.parametrize("x", [2.5, np.float64(2.5)])
+def test_a_number_that_is_meant_to_be_a_variable(x):
+    assert "x is a float and so no variable: pass numpy.asarray(x) if it is one" in refused(cube, cube_backward, (x,))
+
+
 def test_nothing_to_differentiate_by():
     assert refused(cube, cube_backward, (3,)) == (
         "cube has no float array among its arguments, nothing to differentiate by"

@@ -1,0 +1,183 @@
+"""`minivit gradcheck`: every hand-written gradient, or your own, against a numeric one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minivit.errors import MinivitError, nearest
+from minivit.gradcheck import METHODS, GradcheckError, Method, Report, check
+from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, MODELS, Case, model_case
+from minivit.gradcheck.from_file import Shape, pairs_in_file
+from minivit.gradcheck.report import aligned, finite_or_none
+from minivit.model import VARIANTS, count_params, variant
+from minivit.training.config import model_config, read_values
+
+CATALOG = {**FUNCTIONS, **MODELS}
+
+DESCRIPTION = """\
+Compare hand-written gradients with numeric ones, and say in words what is wrong.
+
+With no argument: every function of minivit, an encoder block and two whole models. FILE.py:my_layer checks
+a pair of your own, my_layer and my_layer_backward; FILE.py all pairs in it. Its arguments are my_layer_args
+in the file, or random ones: of the shapes that --shape gives, or its docstring ("x (B, T, D)").
+
+Exit code 1 if an error exceeds its tolerance.
+"""
+
+# Beyond these numbers of parameters a model is checked along directions, tensor by tensor or all at once.
+_ENTRIES, _TENSORS = 3_000, 300_000
+
+
+class Target(NamedTuple):
+    """One line of the table to come."""
+
+    name: str
+    case: Case
+    method: Method
+    joint: bool = False
+
+
+def add_to(commands: Any) -> None:
+    """Add this command and its flags."""
+    command = commands.add_parser(
+        "gradcheck",
+        help="check hand-written gradients, yours too",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(run_command=run)
+    command.add_argument(
+        "functions", metavar="FUNCTION", nargs="*", help=f"FILE.py[:NAME], or one of {', '.join(CATALOG)}"
+    )
+    command.add_argument("--model", metavar="CONFIG", help="the model of a .toml file, or a variant such as micro/4")
+    command.add_argument("--method", choices=METHODS, help="default: complex_step; directions for a large model")
+    command.add_argument("--dtype", choices=["float64", "float32", "float16"], default="float64", help="of the pair")
+    command.add_argument(
+        "--shape", metavar="X=2,5,7", action="append", default=[], help="shape of an argument, for FILE.py"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the upstream gradient; default: %(default)s")
+    command.add_argument("--json", action="store_true", help="a list of name, tensor, error, tolerance, seconds")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry the command out; returns 1 if a gradient is wrong."""
+    started = time.perf_counter()
+    reports: list[tuple[Report, float]] = []
+    skipped = []
+    for target in _targets(options):
+        before = time.perf_counter()
+        try:
+            report = _checked(target, options)
+        except GradcheckError:
+            if target.method != "adjoint" or options.functions:
+                raise
+            skipped.append(target.name)  # it is linear in nothing
+            continue
+        reports.append((report, time.perf_counter() - before))
+    if options.json:
+        print(json.dumps([_as_json(report, seconds) for report, seconds in reports], indent=2))
+    else:
+        _print(reports, time.perf_counter() - started)
+        if skipped:
+            print(f"not linear, so without an adjoint: {', '.join(skipped)}")
+    return 0 if all(report.passed for report, _ in reports) else 1
+
+
+def _checked(target: Target, options: argparse.Namespace) -> Report:
+    case = target.case
+    with np.errstate(all="ignore"):  # what is not finite is a line of the report
+        return check(
+            case.f, case.f_backward, case.args, method=target.method, seed=options.seed, dtype=options.dtype,
+            joint=target.joint, names=case.names, name=target.name,
+        )  # fmt: skip
+
+
+def _targets(options: argparse.Namespace) -> Iterator[Target]:
+    method: Method = options.method or "complex_step"
+    shapes = dict(_shape(text) for text in options.shape)
+    files = [word for word in options.functions if _is_file(word)]
+    if shapes and not files:
+        raise MinivitError("--shape is for a pair of your own; give its file, as in FILE.py:my_layer")
+    for word in options.functions:
+        if _is_file(word):
+            path, _, name = word.rpartition(":") if ".py:" in word else (word, "", "")
+            pairs = pairs_in_file(Path(path), name or None, shapes, options.seed)
+            yield from (Target(name, case, method) for name, case in pairs.items())
+        else:
+            yield from (Target(name, case, method) for name, case in _named(word))
+    if options.model is not None:
+        yield _model_target(options)
+    if not options.functions and options.model is None:
+        yield from (Target(name, case, method) for name, case in CATALOG.items())
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith(".py") or ".py:" in word
+
+
+def _named(word: str) -> list[tuple[str, Case]]:
+    """The cases of a name: of a function with two forms (gelu), both."""
+    found = [(name, case) for name, case in CATALOG.items() if word in (name, case.f.__name__)]
+    if not found:
+        raise MinivitError(
+            f"function {word!r} is not known; expected FILE.py:NAME or one of {', '.join(CATALOG)}."
+            f"{nearest(word, CATALOG)}"
+        )
+    return found
+
+
+def _model_target(options: argparse.Namespace) -> Target:
+    name = options.model
+    config = variant(name) if name in VARIANTS else model_config(read_values(Path(name)))
+    size = count_params(config)
+    if options.method in ("complex_step", "central") and size > _TENSORS:
+        raise MinivitError(
+            f"the model of {name} has {size} parameters, too many to move one by one; use --method directions"
+        )
+    method: Method = options.method or ("complex_step" if size <= _ENTRIES else "directions")
+    return Target(name, model_case(config, DROP_KEY, batch=2), method, method == "directions" and size > _TENSORS)
+
+
+def _shape(text: str) -> tuple[str, Shape]:
+    """--shape x=2,5,7 as ("x", (2, 5, 7)); x= is a single number."""
+    name, equals, sizes = text.partition("=")
+    parts = [part for part in sizes.replace("x", ",").split(",") if part.strip()]
+    if not (name.isidentifier() and equals and all(part.strip().isdecimal() for part in parts)):
+        raise MinivitError(f"--shape {text} is no shape; expected an argument and its sizes, such as x=2,5,7")
+    return name, tuple(int(part) for part in parts)
+
+
+def _as_json(report: Report, seconds: float) -> dict[str, Any]:
+    worst = report.worst
+    return {
+        "name": report.name,
+        "tensor": worst.tensor,
+        "error": finite_or_none(worst.error),
+        "tolerance": worst.tolerance,
+        "seconds": round(seconds, 6),
+    }
+
+
+def _print(reports: Sequence[tuple[Report, float]], seconds: float) -> None:
+    """The table; below it, in full, what is wrong."""
+    cells = [("", "name", "method", "worst tensor", "error", "tolerance", "seconds")]
+    for report, took in reports:
+        worst = report.worst
+        error = "-" if finite_or_none(worst.error) is None else f"{worst.error:.1e}"
+        mark = "" if report.passed else "!"
+        method = report.method.replace("_", " ")
+        cells.append((mark, report.name, method, worst.tensor, error, f"{worst.tolerance:.0e}", f"{took:.2f}"))
+    print("\n".join(aligned(cells, right=(4, 5, 6))))
+    wrong = [report for report, _ in reports if not report.passed]
+    for report in wrong:
+        print(f"\n{report}")
+    right = len(reports) - len(wrong)
+    print(f"{'' if not wrong else chr(10)}{right} of {len(reports)} right, in {seconds:.1f} s")

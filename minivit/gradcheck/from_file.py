@@ -1,0 +1,122 @@
+"""A pair of one's own, out of a Python file: `my_layer` and `my_layer_backward`, and arguments for them.
+
+Arguments come from the first of these that there is:
+    my_layer_args in the file     a tuple of arguments, or a function that returns one
+    shapes that are given         {"x": (2, 5, 7)}: standard normal numbers of these shapes
+    shapes in the docstring       "x (B, T, D)": every letter gets a length of its own
+    default values
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from minivit.errors import MinivitError, nearest
+from minivit.gradcheck.catalog import Case, normal
+from minivit.gradcheck.pair import axes_in_docstring, said
+
+Shape = tuple[int, ...]
+
+# Lengths that differ, so that what is transposed or multiplied by the wrong one shows.
+_LENGTHS = (3, 5, 7, 4, 6, 9, 8, 11, 10, 13)
+
+
+def pairs_in_file(path: Path, name: str | None, shapes: Mapping[str, Shape], seed: int = 0) -> dict[str, Case]:
+    """The pair `name` of a Python file, or without a name all its pairs. Runs the file.
+
+    Raises MinivitError if the file cannot be read or run, holds no such pair, or says too little about its
+    arguments.
+    """
+    module = _run(path)
+    functions = {n: f for n, f in vars(module).items() if callable(f)}
+    names = [n for n in functions if f"{n}_backward" in functions]
+    if name is None:
+        if not names:
+            raise MinivitError(f"{path} holds no pair; expected two functions such as my_layer and my_layer_backward")
+    elif name not in functions:
+        raise MinivitError(f"{path} has no function {name!r}.{nearest(name, names or functions)}")
+    elif name not in names:
+        raise MinivitError(f"{path} has {name}, but no {name}_backward; expected both")
+    else:
+        names = [name]
+    return {n: Case(functions[n], functions[f"{n}_backward"], _arguments(module, n, shapes, seed)) for n in names}
+
+
+def _run(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise MinivitError(f"{path} is no file; expected a Python file with a pair of functions")
+    spec = importlib.util.spec_from_file_location(f"minivit_checked_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise MinivitError(f"{path} is no Python file; expected a name that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and NamedTuples look for it
+    sys.path.insert(0, str(path.parent.resolve()))  # it may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise MinivitError(f"{path} cannot be run: {said(error)}") from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[Any, ...]:
+    given = getattr(module, f"{name}_args", None)
+    if given is not None and not shapes:
+        try:
+            found = given() if callable(given) else given
+        except Exception as error:
+            raise MinivitError(f"{name}_args raised {said(error)}") from error
+        if not isinstance(found, tuple | list):
+            raise MinivitError(f"{name}_args is a {type(found).__name__}; expected a tuple of arguments, (x,) for one")
+        return tuple(found)
+    return _drawn(getattr(module, name), name, shapes, seed)
+
+
+def _drawn(f: Callable[..., Any], name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[Any, ...]:
+    """Random arguments by the shapes given and those in the docstring; defaults for the others."""
+    parameters = list(inspect.signature(f).parameters.values())
+    for unknown in shapes:
+        if unknown not in (p.name for p in parameters):
+            raise MinivitError(f"{name} has no argument {unknown!r}.{nearest(unknown, [p.name for p in parameters])}")
+    lengths: dict[str, int] = {}
+    letters = axes_in_docstring(f)
+    args: list[Any] = []
+    for i, p in enumerate(parameters):
+        if p.name in shapes:
+            args.append(normal(seed + i, *shapes[p.name]))
+        elif p.default is not p.empty:
+            args.append(p.default)
+        elif p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            continue
+        else:
+            args.append(normal(seed + i, *_shape_by_letters(letters.get(p.name), lengths, name, p.name)))
+    return tuple(args)
+
+
+def _shape_by_letters(letters: tuple[str, ...] | None, lengths: dict[str, int], name: str, argument: str) -> Shape:
+    """The shape that "(B, T, 3 D)" stands for; a new letter gets the next length."""
+    shape: list[int] = []
+    for letter in letters if letters is not None else ("?",):
+        term = re.fullmatch(r"(?:(\d+) ?\*? ?)?([A-Za-z]\w*)(?: ([+-]) (\d+))?", letter)
+        if letter == "...":
+            shape += [2, 3]
+        elif letter.isdecimal():
+            shape.append(int(letter))
+        elif term:
+            times, symbol, sign, more = term.groups()
+            length = lengths.setdefault(symbol, _LENGTHS[len(lengths) % len(_LENGTHS)])
+            shape.append(int(times or 1) * length + int(f"{sign or '+'}{more or 0}"))
+        else:
+            raise MinivitError(
+                f"{name} does not say the shape of {argument}; give --shape {argument}=5,7, define {name}_args in the "
+                f'file, or write "{argument} (B, D)" in its docstring'
+            )
+    return tuple(shape)

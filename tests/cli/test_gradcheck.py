@@ -1,0 +1,174 @@
+"""`minivit gradcheck`: the table, JSON, exit codes, models, pairs of one's own, and what cannot be checked."""
+
+import json
+import time
+
+import pytest
+from helpers.command import minivit, refused
+
+from minivit.cli.gradcheck import CATALOG
+
+RIGHT = '''
+def twice(x, w):
+    """Map x (B, T, D) and w (D,)."""
+    return 2.0 * x * w, (x, w)
+
+def twice_backward(dy, cache):
+    x, w = cache
+    return 2.0 * dy * w, (2.0 * dy * x).sum((0, 1))
+'''
+
+
+@pytest.fixture
+def layers(tmp_path):
+    path = tmp_path / "layers.py"
+    path.write_text(RIGHT)
+    return path
+
+
+def rows(outcome):
+    return json.loads(outcome.out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+def test_with_no_argument_everything_is_checked_within_seconds(capsys):
+    started = time.perf_counter()
+    outcome = minivit(capsys, "gradcheck")
+    assert time.perf_counter() - started < 20.0
+    assert outcome.code == 0
+    assert outcome.err == ""
+    lines = outcome.out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == list(CATALOG)
+    assert lines[-1].startswith(f"{len(CATALOG)} of {len(CATALOG)} right, in ")
+
+
+def test_json_is_a_list_of_objects_with_five_keys(capsys):
+    found = rows(minivit(capsys, "gradcheck", "--json", "softmax", "gelu", "vit"))
+    assert [row["name"] for row in found] == ["softmax", "gelu_tanh", "gelu_erf", "vit"]
+    for row in found:
+        assert list(row) == ["name", "tensor", "error", "tolerance", "seconds"]
+        assert 0.0 <= row["error"] <= row["tolerance"] == 1e-12
+        assert row["seconds"] > 0.0
+    assert found[0]["tensor"] == "dx"
+
+
+@pytest.mark.parametrize(
+    ("method", "tolerance"), [("central", 1e-6), ("directions", 1e-12), ("taylor", 0.02), ("adjoint", 1e-14)]
+)
+def test_methods(capsys, method, tolerance):
+    outcome = minivit(capsys, "gradcheck", "--method", method, "--json")
+    assert outcome.code == 0
+    found = rows(outcome)
+    assert {row["tolerance"] for row in found} == {tolerance}
+    assert len(found) == (16 if method == "adjoint" else len(CATALOG))
+
+
+def test_what_has_no_adjoint_is_told(capsys):
+    out = minivit(capsys, "gradcheck", "--method", "adjoint").out
+    assert out.endswith("not linear, so without an adjoint: softmax, gelu_tanh, gelu_erf, cross_entropy\n")
+    assert "linear in none of its arguments (x)" in refused(capsys, "gradcheck", "softmax", "--method", "adjoint")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float16", 1e-2)])
+def test_dtypes(capsys, dtype, tolerance):
+    outcome = minivit(capsys, "gradcheck", "--dtype", dtype, "--json")
+    assert outcome.code == 0
+    found = rows(outcome)
+    assert {row["tolerance"] for row in found} == {tolerance}
+    assert max(row["error"] for row in found) > tolerance / 1e3, "it is computed in this type"
+
+
+def test_a_seed_is_another_upstream_gradient(capsys):
+    one, same, other = (
+        rows(minivit(capsys, "gradcheck", "softmax", "--json", "--seed", s))[0]["error"] for s in (0, 0, 1)
+    )
+    assert one == same != other
+
+
+def test_a_model_of_a_configuration_file(capsys, tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text("[model]\nimage_size = 8\nwidth = 12\nheads = 2\ndepth = 1\nmlp_width = 10\npositions = 'none'\n")
+    (row,) = rows(minivit(capsys, "gradcheck", "--model", path, "--json"))
+    assert row["name"] == str(path)
+    assert row["error"] <= 1e-12
+    assert "complex step" in minivit(capsys, "gradcheck", "--model", path).out
+
+
+@pytest.mark.parametrize(("name", "tensor"), [("examples/cifar10_cpu.toml", "all 56"), ("micro/4", "all 57")])
+def test_a_large_model_goes_along_directions(capsys, name, tensor):
+    (row,) = rows(minivit(capsys, "gradcheck", "--model", name, "--json"))
+    assert row["tensor"] == tensor
+    assert row["error"] <= 1e-12
+
+
+def test_a_model_beside_functions(capsys, layers):
+    found = rows(minivit(capsys, "gradcheck", "linear", f"{layers}:twice", "--model", "micro/4", "--json"))
+    assert [row["name"] for row in found] == ["linear", "twice", "micro/4"]
+
+
+def test_a_pair_of_one_s_own(capsys, layers):
+    outcome = minivit(capsys, "gradcheck", f"{layers}:twice")
+    assert outcome.code == 0
+    assert "1 of 1 right" in outcome.out
+    assert minivit(capsys, "gradcheck", layers).code == 0
+    assert minivit(capsys, "gradcheck", f"{layers}:twice", "--shape", "x=2,3,4", "--shape", "w=4").code == 0
+
+
+def test_a_wrong_pair_is_exit_code_1_and_told_in_words(capsys, layers):
+    layers.write_text(
+        RIGHT.replace(
+            "return 2.0 * dy * w, (2.0 * dy * x).sum((0, 1))", "return 2.0 * dy * w, (2.0 * dy * x).mean((0, 1))"
+        )
+    )
+    outcome = minivit(capsys, "gradcheck", f"{layers}:twice")
+    assert outcome.code == 1
+    assert outcome.err == ""
+    assert "off by the factor 0.0666667 = 1 / (B * T)" in outcome.out
+    assert "0 of 1 right" in outcome.out
+    failed = minivit(capsys, "gradcheck", f"{layers}:twice", "--json")
+    assert failed.code == 1
+    assert rows(failed)[0]["tensor"] == "dw"
+
+
+def test_an_error_that_is_no_number_is_null(capsys, layers):
+    layers.write_text(RIGHT.replace("return 2.0 * dy * w,", "return dy / 0.0,"))
+    outcome = minivit(capsys, "gradcheck", f"{layers}:twice", "--json")
+    assert outcome.code == 1
+    assert rows(outcome)[0]["error"] is None
+    assert "105 of 105 numbers are not finite" in minivit(capsys, "gradcheck", f"{layers}:twice").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["linaer"], "function 'linaer' is not known; expected FILE.py:NAME or one of linear, "),
+        (["linaer"], "Did you mean 'linear'?"),
+        (["--method", "guess"], "invalid choice: 'guess'"),
+        (["--model", "none.toml"], "none.toml cannot be read"),
+        (["--model", "S/16", "--method", "central"], "22050664 parameters, too many to move one by one"),
+        (["--shape", "x=3"], "--shape is for a pair of your own; give its file"),
+        (["none.py:f"], "none.py is no file"),
+        (["--method", "taylor", "--dtype", "float32"], "method 'taylor' needs float64, got float32"),
+        (["softmax", "--sed", "1"], "the argument --sed is not known. Did you mean '--seed'?"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(capsys, words, said):
+    assert said in refused(capsys, "gradcheck", *words)
+
+
+@pytest.mark.parametrize("shape", ["x", "x=a", "=3", "x=2.5", "1x=3"])
+def test_a_shape_that_is_none(capsys, layers, shape):
+    assert f"--shape {shape} is no shape; expected" in refused(capsys, "gradcheck", f"{layers}:twice", "--shape", shape)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("return 2.0 * x * w, (x, w)", "return 2.0 * x * w"), "expected a pair (y, cache)"),
+        (lambda text: text.replace(", (2.0 * dy * x).sum((0, 1))", ""), "returned 1 gradient for 2 float arrays"),
+        (lambda text: text.replace("x, w = cache", "x, = cache"), "twice_backward raised ValueError: too many values"),
+        (lambda text: "import nothing_of_this_name", "cannot be run: ModuleNotFoundError"),
+    ],
+)  # fmt: skip
+def test_a_pair_that_fails_is_one_line(capsys, layers, change, said):
+    layers.write_text(change(RIGHT))
+    assert said in refused(capsys, "gradcheck", f"{layers}:twice")

@@ -1,0 +1,135 @@
+"""A pair of one's own, out of a file: found, given arguments, or told what it lacks."""
+
+import re
+
+import numpy as np
+import pytest
+
+from minivit.errors import MinivitError
+from minivit.gradcheck import check
+from minivit.gradcheck.from_file import pairs_in_file
+
+LAYERS = '''
+import numpy as np
+
+def scale(x, g, power=2):
+    """Scale x (B, T, D) by g (D,)."""
+    return x * g**power, (x, g, power)
+
+def scale_backward(dy, cache):
+    x, g, power = cache
+    return dy * g**power, (dy * x * power * g ** (power - 1)).sum((0, 1))
+
+def double(x):
+    return 2.0 * x, None
+
+def double_backward(dy, cache):
+    return 2.0 * dy
+
+def _args():
+    return (np.linspace(-1.0, 1.0, 6),)
+
+double_args = _args
+
+def project(x, w, b):
+    """Map x (..., D) by w (D, 3 D) and b (3 D,), D + 1 tokens or so."""
+    return x @ w + b, (x, w)
+
+def project_backward(dy, cache):
+    x, w = cache
+    return dy @ w.T, x.reshape(-1, len(w)).T @ dy.reshape(-1, w.shape[1]), dy.reshape(-1, w.shape[1]).sum(0)
+
+def bare(x, w):
+    return x * w, (x, w)
+
+def bare_backward(dy, cache):
+    return dy * cache[1], dy * cache[0]
+
+def alone(x):
+    return x, None
+'''
+
+
+@pytest.fixture
+def layers(tmp_path):
+    path = tmp_path / "layers.py"
+    path.write_text(LAYERS)
+    return path
+
+
+def shapes_of(case):
+    return [a.shape if isinstance(a, np.ndarray) else a for a in case.args]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("scale", {}, [(3, 5, 7), (7,), 2]),
+        ("scale", {"x": (2, 4, 6), "g": (6,)}, [(2, 4, 6), (6,), 2]),
+        ("double", {}, [(6,)]),
+        ("double", {"x": (2, 3)}, [(2, 3)]),
+        ("project", {}, [(2, 3, 3), (3, 9), (9,)]),
+        ("bare", {"x": (4,), "w": (4,)}, [(4,), (4,)]),
+        ("bare", {"x": (), "w": ()}, [(), ()]),
+    ],
+)
+def test_arguments(layers, name, given, expected):
+    (case,) = pairs_in_file(layers, name, given).values()
+    assert shapes_of(case) == expected
+    check(case.f, case.f_backward, case.args).require()
+
+
+def test_another_seed_draws_other_numbers(layers):
+    one, same, other = (pairs_in_file(layers, "scale", {}, seed)["scale"].args[0] for seed in (0, 0, 1))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_without_a_name_all_pairs_of_the_file(tmp_path):
+    path = tmp_path / "layers.py"
+    path.write_text(LAYERS.split("def bare")[0])
+    assert list(pairs_in_file(path, None, {})) == ["scale", "double", "project"]
+
+
+def test_a_file_may_import_its_neighbour(tmp_path):
+    (tmp_path / "neighbour_of_mine.py").write_text("SIZE = 5")
+    path = tmp_path / "layers.py"
+    path.write_text(LAYERS + "\nimport neighbour_of_mine\nbare_args = (np.ones(neighbour_of_mine.SIZE),) * 2\n")
+    assert shapes_of(pairs_in_file(path, "bare", {})["bare"]) == [(5,), (5,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("scael", {}, "has no function 'scael'. Did you mean 'scale'?"),
+        ("alone", {}, "has alone, but no alone_backward; expected both"),
+        ("bare", {}, "bare does not say the shape of x; give --shape x=5,7, define bare_args in the file, or write"),
+        ("bare", {"x": (3,)}, "bare does not say the shape of w"),
+        ("scale", {"gg": (3,)}, "scale has no argument 'gg'"),
+    ],
+)
+def test_what_a_file_lacks(layers, name, given, said):
+    with pytest.raises(MinivitError, match=re.escape(said)):
+        pairs_in_file(layers, name, given)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1", "holds no pair; expected two functions such as my_layer and my_layer_backward"),
+        ("x = 1 / 0", "cannot be run: ZeroDivisionError: division by zero (layers.py, line 1)"),
+        ("def f(:", "cannot be run: SyntaxError: invalid syntax"),
+        (LAYERS + "bare_args = 3", "bare_args is a int; expected a tuple of arguments, (x,) for one"),
+        (LAYERS + "def bare_args():\n    raise OSError('gone')", "bare_args raised OSError: gone (layers.py, line"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path, text, said):
+    path = tmp_path / "layers.py"
+    path.write_text(text)
+    with pytest.raises(MinivitError, match=re.escape(said)):
+        pairs_in_file(path, "bare" if "bare" in text else None, {})
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(MinivitError, match="is no file; expected a Python file"):
+        pairs_in_file(tmp_path / "none.py", "f", {})
