@@ -96,7 +96,7 @@ def _checked(target: Target, options: argparse.Namespace) -> Report:
     with np.errstate(all="ignore"):  # what is not finite is a line of the report
         return check(
             case.f, case.f_backward, case.args, method=target.method, seed=options.seed, dtype=options.dtype,
-            joint=target.joint, names=case.names, name=target.name,
+            joint=target.joint, names=case.names, axes=case.axes, name=target.name,
         )  # fmt: skip
 
 

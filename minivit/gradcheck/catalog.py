@@ -6,7 +6,7 @@ what is transposed, or multiplied by the wrong length, shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ class Case(NamedTuple):
     like_x: int = 1  # this many gradients have the type of x; those of parameters are float32 or wider
     wide_result: bool = False  # the result, too, is float32 or wider
     names: tuple[str, ...] | None = None  # of the arguments, where f's signature does not say them
+    axes: Mapping[str, Sequence[str]] | None = None  # of the arguments, where f's docstring does not say them
 
     def cast(self, dtype: Any) -> Case:
         """The same case with its float arrays in dtype."""
@@ -117,7 +118,7 @@ def model_case(config: ViTConfig, key: Key | None = None, batch: int = 3, seed: 
         return (dimages, *(found.get(name) for name in names))
 
     args = (random_images(config, batch), *params.values())
-    return Case(model, model_backward, args, names=("images", *names))
+    return Case(model, model_backward, args, names=("images", *names), axes=_axes(("images", *names)))
 
 
 def block_case(settings: BlockSettings, key: Key | None, config: ViTConfig = TINY, ops: Any = reference) -> Case:
@@ -131,7 +132,29 @@ def block_case(settings: BlockSettings, key: Key | None, config: ViTConfig = TIN
         return (dz, *dparams)
 
     args = (normal(34, 3, 5, config.width), *random_params(config).blocks[0])
-    return Case(encoder_block, encoder_block_backward, args, names=("z", *BlockParams._fields))
+    names = ("z", *BlockParams._fields)
+    return Case(encoder_block, encoder_block_backward, args, names=names, axes=_axes(names))
+
+
+_AXES = {
+    "images": ("B", "C", "H", "W"),
+    "z": ("B", "T", "D"),
+    "patch_weight": ("P*P*C", "D"),
+    "positions": ("T", "D"),
+    "qkv_weight": ("D", "3 D"),
+    "qkv_bias": ("3 D",),
+    "out_weight": ("D", "D"),
+    "fc1_weight": ("D", "F"),
+    "fc1_bias": ("F",),
+    "fc2_weight": ("F", "D"),
+    "head_weight": ("D", "classes"),
+    "head_bias": ("classes",),
+}
+
+
+def _axes(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Letters of the axes of a model's tensors; the vectors that are not in the table are (D,)."""
+    return {name: _AXES.get(name.split(".")[-1], ("D",)) for name in names}
 
 
 MODELS: dict[str, Case] = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from functions.broken import BROKEN
+from bugs.functions import FUNCTION_BUGS
 from helpers.cases import CASES, random
 from tolerances import ADJOINT, COMPLEX_STEP, TAYLOR_SLOPE
 
@@ -110,7 +110,7 @@ def test_the_adjoint_of_what_is_linear_in_some_arguments():
 
 @pytest.mark.parametrize("name", ["patchify: channels before pixels", "pool_mean: factor T", "dropout: not rescaled"])
 def test_what_is_not_the_adjoint_is_seen(name):
-    case, broken = BROKEN[name]
+    case, broken = FUNCTION_BUGS[name]
     assert check(case.f, broken, case.args, method="adjoint").error > 1e-3
 
 

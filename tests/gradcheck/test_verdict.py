@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from functions.broken import BROKEN
+from bugs.functions import FUNCTION_BUGS
 from helpers.cases import random
 
 from minivit.functions import (
@@ -94,7 +94,7 @@ def test_a_factor_may_be_a_setting():
 
 
 def _dropout_not_rescaled():
-    case, broken = BROKEN["dropout: not rescaled"]
+    case, broken = FUNCTION_BUGS["dropout: not rescaled"]
     return case.f, broken, case.args
 
 
@@ -283,7 +283,7 @@ def test_what_should_be_zero_and_is_not():
 
 
 def test_what_follows_no_pattern_is_told_with_its_worst_number():
-    case, broken = BROKEN["linear: dx by w, not its transpose"]
+    case, broken = FUNCTION_BUGS["linear: dx by w, not its transpose"]
     assert check(case.f, broken, case.args)["dx"].verdict == "wrong: at [0, 3, 1] it is 2.235 where -4.596 is right"
 
 

@@ -1,7 +1,9 @@
-"""Broken backward passes, each wrong in a way that people are wrong. The checker must catch all of them.
+"""Broken backward passes of every function, each wrong in a way that people are wrong.
 
 A broken pass returns gradients of the right shapes and types; only the numbers are off.
 """
+
+import math
 
 import numpy as np
 from helpers.cases import CASES, DROP_KEY, Case, random
@@ -83,14 +85,14 @@ def softmax_sum_over_columns(dy, cache):
 
 def gelu_constant(dy, cache):
     """0.0447 for 0.044715: the slip that PyTorch's, chainer's and llm.c's tolerances let pass."""
-    x, a, c = cache.x, np.sqrt(2 / np.pi), 0.0447
+    x, a, c = cache.x, math.sqrt(2 / math.pi), 0.0447
     t = np.tanh(a * (x + c * x**3))
     return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 3 * c * x * x))
 
 
 def gelu_inner_slope_forgotten(dy, cache):
     x, phi, _ = cache
-    return dy * (phi + x * 2 * phi * (1 - phi) * np.sqrt(2 / np.pi))
+    return dy * (phi + x * 2 * phi * (1 - phi) * math.sqrt(2 / math.pi))
 
 
 def gelu_other_form(dy, cache):
@@ -111,14 +113,14 @@ def attention_p_not_transposed(dq, dk, dv, dy, cache):
 
 
 def attention_without_softmax(dq, dk, dv, dy, cache):
-    ds = dy @ np.swapaxes(cache.v, -1, -2) / np.sqrt(cache.q.shape[-1])
+    ds = dy @ np.swapaxes(cache.v, -1, -2) / math.sqrt(cache.q.shape[-1])
     return ds @ cache.k, np.swapaxes(ds, -1, -2) @ cache.q, dv
 
 
 def attention_softmax_of_transposed(dq, dk, dv, dy, cache):
     p = np.swapaxes(cache.p, -1, -2)
     ds = fn.softmax_backward(np.swapaxes(dy @ np.swapaxes(cache.v, -1, -2), -1, -2), SoftmaxCache(p))
-    ds = np.swapaxes(ds, -1, -2) / np.sqrt(cache.q.shape[-1])
+    ds = np.swapaxes(ds, -1, -2) / math.sqrt(cache.q.shape[-1])
     return ds @ cache.k, np.swapaxes(ds, -1, -2) @ cache.q, dv
 
 
@@ -189,6 +191,52 @@ def cross_entropy_ignores_dloss(dy, cache):
     return fn.cross_entropy_backward(1.0, cache)
 
 
+def cross_entropy_without_smoothing(dy, cache):
+    hard = (cache.t == cache.t.max(-1, keepdims=True)).astype(cache.t.dtype)
+    return fn.cross_entropy_backward(dy, cache._replace(t=hard))
+
+
+def unpatchify_rows_for_columns(dy, cache):
+    """The patches run down the image where they should run across."""
+    dx = fn.unpatchify_backward(dy, cache)
+    rows, columns = cache.image_shape[2] // cache.patch_size[0], cache.image_shape[3] // cache.patch_size[1]
+    return dx.reshape(len(dx), rows, columns, -1).swapaxes(1, 2).reshape(dx.shape)
+
+
+def pool_class_token_to_all(dy, cache):
+    return np.repeat(dy[:, None], cache.tokens, axis=1)
+
+
+def mlp_dropout_forgotten(dy, cache):
+    return fn.mlp_backward(dy, cache._replace(dropout=cache.dropout._replace(mask=None)))
+
+
+def mlp_slope_of_the_wrong_layer(dy, cache):
+    """GELU's slope at what comes out of it, not at what went in."""
+    return fn.mlp_backward(dy, cache._replace(gelu=cache.gelu._replace(x=cache.fc2.x)))
+
+
+REMEMBERED = {}
+
+
+def forgetful_softmax(x):
+    """A softmax that keeps its result where the next call overwrites it."""
+    y, cache = fn.softmax(x)
+    REMEMBERED["cache"] = cache
+    return y, cache
+
+
+def softmax_of_the_last_call(dy, cache):
+    return fn.softmax_backward(dy, REMEMBERED["cache"])
+
+
+def softmax_in_its_cache(dy, cache):
+    """Right once: it works in the cache's own memory."""
+    y = cache.y
+    y *= dy - (dy * y).sum(-1, keepdims=True)
+    return y.copy()
+
+
 def wrong_sign(backward):
     def negated(dy, cache):
         first, *others = backward(dy, cache)
@@ -197,7 +245,7 @@ def wrong_sign(backward):
     return negated
 
 
-BROKEN = {
+FUNCTION_BUGS = {
     "linear: dw transposed": (SQUARE, linear_dw_transposed),
     "linear: dx by w, not its transpose": (SQUARE, linear_dx_by_w),
     "linear: dw of the first image only": (SQUARE, linear_first_image_only),
@@ -213,17 +261,22 @@ BROKEN = {
     "softmax: diagonal only": (CASES["softmax"], softmax_diagonal),
     "softmax: sum forgotten": (CASES["softmax"], softmax_without_sum),
     "softmax: sum over columns": (PER_IMAGE, softmax_sum_over_columns),
+    "softmax: of the last call, not of its cache": (
+        Case(forgetful_softmax, fn.softmax_backward, CASES["softmax"].args),
+        softmax_of_the_last_call,
+    ),
+    "softmax: works in its cache": (CASES["softmax"], softmax_in_its_cache),
     "gelu: constant 0.0447": (CASES["gelu_tanh"], gelu_constant),
     "gelu: slope of the cubic forgotten": (CASES["gelu_tanh"], gelu_inner_slope_forgotten),
     "gelu: tanh forward, erf backward": (CASES["gelu_tanh"], gelu_other_form),
     "gelu: erf forward, tanh backward": (CASES["gelu_erf"], gelu_other_form),
     "attention: scale forgotten on dk": (
         CASES["attention"],
-        attention_by(lambda dq, dk, dv, dy, cache: (dq, dk * np.sqrt(cache.q.shape[-1]), dv)),
+        attention_by(lambda dq, dk, dv, dy, cache: (dq, dk * math.sqrt(cache.q.shape[-1]), dv)),
     ),
     "attention: scale twice on dq": (
         CASES["attention"],
-        attention_by(lambda dq, dk, dv, dy, cache: (dq / np.sqrt(cache.q.shape[-1]), dk, dv)),
+        attention_by(lambda dq, dk, dv, dy, cache: (dq / math.sqrt(cache.q.shape[-1]), dk, dv)),
     ),
     "attention: dq and dk swapped": (SELF_ATTENTION, attention_by(lambda dq, dk, dv, dy, cache: (dk, dq, dv))),
     "attention: dv by p, not its transpose": (SELF_ATTENTION, attention_by(attention_p_not_transposed)),
@@ -232,6 +285,8 @@ BROKEN = {
     "heads: interleaved": (CASES["multi_head_attention"], heads_by(heads_interleaved)),
     "heads: in reverse": (CASES["multi_head_attention"], heads_by(lambda g: g[..., ::-1, :].copy())),
     "heads: keys before queries": (CASES["multi_head_attention"], heads_by(lambda g: g[..., [1, 0, 2], :, :])),
+    "mlp: dropout forgotten": (CASES["mlp"], mlp_dropout_forgotten),
+    "mlp: slope at the result": (CASES["mlp"], mlp_slope_of_the_wrong_layer),
     "dropout: mask drawn again": (CASES["dropout"], dropout_redrawn),
     "dropout: not rescaled": (CASES["dropout"], dropout_not_rescaled),
     "drop_path: a mask per number": (CASES["drop_path"], drop_path_kept_by_number),
@@ -239,8 +294,11 @@ BROKEN = {
     "class token: at the other end": (CASES["prepend_class_token"], class_token_at_the_end),
     "positions: first image only": (CASES["add_positions"], positions_first_image),
     "patchify: channels before pixels": (CASES["patchify"], patchify_channel_first),
+    "unpatchify: rows for columns": (CASES["unpatchify"], unpatchify_rows_for_columns),
+    "pool_class_token: to every token": (CASES["pool_class_token"], pool_class_token_to_all),
     "pool_mean: factor T": (CASES["pool_mean"], pool_mean_without_division),
     "cross_entropy: factor B": (CASES["cross_entropy"], cross_entropy_without_batch),
     "cross_entropy: dloss ignored": (CASES["cross_entropy"], cross_entropy_ignores_dloss),
+    "cross_entropy: smoothing forgotten": (CASES["cross_entropy"], cross_entropy_without_smoothing),
     "cross_entropy: p - t for any targets": (SOFT, cross_entropy_p_minus_t),
 }

@@ -1,0 +1,1 @@
+"""Seeded bugs: backward passes that are wrong as people's are. Every one of them has to be caught."""
