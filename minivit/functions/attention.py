@@ -35,10 +35,11 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, AttentionCache]:
     Returns y (..., T, D_v) like q, and the cache, which holds the probabilities. Raises ValueError if
     the shapes do not fit.
     """
-    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+    fits = min(q.ndim, k.ndim, v.ndim) >= 2 and q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+    if not fits or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError(
-            f"attention: q {q.shape}, k {k.shape} and v {v.shape} need one width of q and k (last axis) "
-            "and one number of tokens of k and v (last but one)"
+            f"attention: q {q.shape}, k {k.shape} and v {v.shape} need one width of q and k (last axis), one number "
+            "of tokens of k and v (last but one), and the same leading axes"
         )
     # Scaling q, not the scores, touches T * D_h numbers in place of T * S.
     p, _ = softmax((q * _scale(q)) @ transposed(k))

@@ -16,12 +16,6 @@ def labels_of(seed, batch, classes):
     return np.random.default_rng(seed).integers(0, classes, batch)
 
 
-@given(st.integers(1, 6), st.integers(2, 9), st.sampled_from([0.0, 0.1, 0.9]), st.integers(0, 99))
-def test_gradients_for_labels(batch, classes, smoothing, seed):
-    logits = random(seed, batch, classes)
-    assert_right(cross_entropy, cross_entropy_backward, logits, labels_of(seed, batch, classes), smoothing, seed=seed)
-
-
 @given(st.integers(1, 6), st.integers(2, 9), st.sampled_from([0.0, 0.1]), st.integers(0, 99))
 def test_gradients_for_soft_targets_of_any_sum(batch, classes, smoothing, seed):
     """Only the logits are learned: the targets ride along as constants."""

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers.cases import assert_close, assert_right, random
-from hypothesis import given
+from helpers.cases import assert_close, random
 from hypothesis import strategies as st
 from tolerances import FORWARD, SAME_FORMULA
 
@@ -19,18 +18,6 @@ def by_math(x: float, form: str) -> float:
     if form == "erf":
         return x * 0.5 * (1 + math.erf(x / math.sqrt(2)))
     return x * 0.5 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-
-
-@given(
-    st.lists(st.integers(1, 5), min_size=1, max_size=4),
-    forms,
-    st.sampled_from([1e-6, 1.0, 4.0, 1e3]),
-    st.integers(0, 99),
-)
-def test_gradients_for_any_shape(shape, form, scale, seed):
-    x = random(seed, *shape, scale=scale)
-    x = np.abs(x) if scale > 5.0 else x  # far below 0 the gradient is 0 but for roundings: tested absolutely below
-    assert_right(gelu, gelu_backward, x, form, seed=seed + 1)
 
 
 @every_form
