@@ -15,6 +15,10 @@ COMPLEX_STEP = 1e-12
 # PyTorch adds its own roundings in another order.
 TORCH = 1e-12
 
+# ... and ten training steps carry them on, step after step.
+TORCH_TRAINED = 1e-11
+KEY_BIAS_TRAINED_ABSOLUTE = 1e-9
+
 # <f(x), y> = <x, f'(y)> for functions that only move numbers: two sums of the same products.
 ADJOINT = 1e-14
 

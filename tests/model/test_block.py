@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers.cases import TINY, assert_close, assert_right, random, random_params
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import COMPLEX_STEP, SAME_FORMULA
 
@@ -35,7 +35,6 @@ def test_gradients(gelu, heads, key):
     assert_right(case.f, case.f_backward, *case.args)
 
 
-@settings(max_examples=settings().max_examples // 3)
 @given(st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 2, 8]), st.integers(0, 99))
 def test_gradients_for_any_batch_and_tokens(batch, tokens, heads, seed):
     case = block_case(block_settings(heads), KEY._replace(seed=seed))
