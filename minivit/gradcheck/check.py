@@ -64,10 +64,7 @@ def check(
     Raises GradcheckError, a ValueError, where there is nothing to compare: f fails or returns no pair, a wrong
     number of gradients, no float array, a method that does not fit.
     """
-    if method not in METHODS:
-        raise GradcheckError(f"method {method!r} is not known; expected one of {', '.join(map(repr, METHODS))}")
-    if directions < 1:
-        raise GradcheckError(f"directions is {directions}; expected at least 1")
+    _check_settings(method, seed, dtype, tolerance, directions)
     pair = make_pair(f, f_backward, args, names=names, axes=axes, dtype=dtype)
     if method == "taylor" and _dtype_name(pair) != "float64":
         raise GradcheckError(
@@ -93,6 +90,19 @@ def check(
     broken = [dataclasses.replace(row, tolerance=limit) for row in faults]
     title = pair.name if name is None else name
     return Report(title, method, _dtype_name(pair), sorted_rows([*broken, *rows]), note)
+
+
+def _check_settings(method: Method, seed: int, dtype: Any, tolerance: float | None, directions: int) -> None:
+    if method not in METHODS:
+        raise GradcheckError(f"method {method!r} is not known; expected one of {', '.join(map(repr, METHODS))}")
+    if dtype is not None and str(getattr(dtype, "__name__", dtype)) not in ("float16", "float32", "float64"):
+        raise GradcheckError(f"dtype {dtype!r} is not known; expected 'float64', 'float32' or 'float16'")
+    if directions < 1:
+        raise GradcheckError(f"directions is {directions}; expected at least 1")
+    if seed < 0:
+        raise GradcheckError(f"seed is {seed}; expected 0 or more")
+    if tolerance is not None and not tolerance > 0.0:
+        raise GradcheckError(f"tolerance is {tolerance}; expected a small positive number, such as 1e-12")
 
 
 def _tolerance(pair: Pair, method: Method) -> float:

@@ -41,8 +41,11 @@ def relative_error(found: Array, expected: Array) -> float:
 
 
 def norm(x: Array) -> float:
-    """The L2 norm of x (any shape), taken as one row of numbers."""
-    return float(np.linalg.norm(np.ravel(x)))
+    """The L2 norm of x (any shape), taken as one row of numbers; no square over- or underflows."""
+    largest = float(np.abs(x).max(initial=0.0))
+    if not 0.0 < largest < np.inf:
+        return largest
+    return largest * float(np.linalg.norm(np.ravel(x) / largest))
 
 
 def is_float(a: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.arrays import Array, array_module, cast, is_complex
-from minivit.errors import MinivitError
+from minivit.errors import MinivitError, nearest
 
 Forward = Callable[..., tuple[Array, Any]]
 Backward = Callable[[Array, Any], Any]
@@ -77,7 +77,13 @@ class Pair:
                 f"float array{'s' * (len(self.floats) != 1)} ({arrays}); expected one for each, in this order"
                 + self._not_checked()
             )
-        return [np.asarray(g) if isinstance(g, float | np.generic) else g for g in gradients]
+        return [self._as_array(g, argument) for g, argument in zip(gradients, self.floats, strict=True)]
+
+    def _as_array(self, g: Any, argument: Argument) -> Any:
+        """A gradient that is a single number as an array; a Python float has any float type."""
+        if isinstance(g, np.generic):
+            return np.asarray(g)
+        return np.asarray(g, self.args[argument.place].dtype) if isinstance(g, int | float) else g
 
     def cast(self, dtype: Any) -> Pair:
         """The same pair with its float arguments in dtype."""
@@ -146,6 +152,7 @@ def make_pair(
     given = tuple(names) if names is not None else _names(f, len(args))
     if len(given) != len(args):
         raise GradcheckError(f"names holds {len(given)} names for {len(args)} arguments; expected one for each")
+    _check_axes(axes or {}, dict(zip(given, args, strict=True)))
     letters = {**axes_in_docstring(f), **(axes or {})}
     floats = []
     for i, (name, a) in enumerate(zip(given, args, strict=True)):
@@ -167,6 +174,16 @@ def require_complex(pair: Pair, y: Array) -> None:
             f"{pair.name} returned real numbers for complex arguments, so it drops imaginary parts (abs, .real or a "
             "cast on its path); use method='central'"
         )
+
+
+def _check_axes(axes: Mapping[str, Sequence[str]], args: Mapping[str, Any]) -> None:
+    for name, letters in axes.items():
+        if name not in args:
+            raise GradcheckError(f"axes names {name!r}, which is no argument.{nearest(name, args)}")
+        if "..." not in letters and len(letters) != np.ndim(args[name]):
+            raise GradcheckError(
+                f"axes gives {len(letters)} letters for {name} {np.shape(args[name])}; expected one for each axis"
+            )
 
 
 def _is_float(name: str, a: Any) -> bool:

@@ -86,7 +86,7 @@ def relative(error: float, size: float, pair: Pair, trial: Trial, argument: Argu
     """
     x = pair.args[argument.place]
     usual = norm(trial.dy) * norm(trial.y) / max(norm(_wide(x)), max(1, x.size) ** 0.5)
-    usual = max(usual, 1e-40)  # the complex step errs by its square, 1e-60, where all is 0
+    usual = usual or 1e-40  # the complex step errs by its square, 1e-60, where all is 0
     if size <= 1e-13 * usual:
         size = usual
     return error / size
@@ -142,25 +142,30 @@ def _type_faults(pair: Pair, gradients: list[Any]) -> list[Row]:
     for argument, g in zip(pair.floats, gradients, strict=True):
         dtype = pair.args[argument.place].dtype
         if g is not None and g.dtype not in (dtype, np.promote_types(dtype, np.float32)):
+            mend = _MEND if g.dtype.kind == "f" else f"make it of {argument.name}'s type, as np.zeros_like does"
             faults.append(
-                _fault(f"d{argument.name}", g.shape, f"is of {g.dtype} where {argument.name} is of {dtype}: {_MEND}")
+                _fault(f"d{argument.name}", g.shape, f"is of {g.dtype} where {argument.name} is of {dtype}: {mend}")
             )
     return faults
 
 
-_MEND = "a NumPy scalar such as np.sqrt(2.0) widens arrays; use Python floats (math.sqrt) and keep x.dtype"
+_MEND = (
+    "np.sqrt(2.0), np.where(..., 1.0, 0.1) and np.zeros(n) are float64 and widen what they meet; use Python floats "
+    "(math.sqrt) and x.dtype"
+)
 
 
 def float32_faults(pair: Pair, seed: int) -> list[Row]:
     """What becomes of float32, if nothing narrower was tried: y and every gradient should be of it."""
     if any(pair.args[argument.place].dtype.itemsize < 8 for argument in pair.floats):
         return []
-    narrow = pair.cast(np.float32)
-    y, cache = narrow.forward(narrow.args)
-    if y.dtype != np.float32:
-        return [_fault("y", y.shape, f"is of {y.dtype} where the arguments are of float32: {_MEND}")]
-    drawn = np.asarray(np.random.default_rng(seed).standard_normal(y.shape)).astype(np.float32)
-    return _type_faults(narrow, narrow.backward(array_module(y).asarray(drawn), cache))
+    with np.errstate(all="ignore"):  # only types are looked at, and float32 overflows earlier
+        narrow = pair.cast(np.float32)
+        y, cache = narrow.forward(narrow.args)
+        if y.dtype != np.float32:
+            return [_fault("y", y.shape, f"is of {y.dtype} where the arguments are of float32: {_MEND}")]
+        drawn = np.asarray(np.random.default_rng(seed).standard_normal(y.shape)).astype(np.float32)
+        return _type_faults(narrow, narrow.backward(array_module(y).asarray(drawn), cache))
 
 
 def _fault(tensor: str, shape: tuple[int, ...], verdict: str) -> Row:

@@ -261,5 +261,33 @@ def test_a_method_that_is_not_known():
         GradcheckError, match="method 'complex' is not known; expected one of 'complex_step', 'central'"
     ):
         check(cube, cube_backward, (random(1, 4),), method="complex")
-    with pytest.raises(GradcheckError, match="directions is 0; expected at least 1"):
-        check(cube, cube_backward, (random(1, 4),), method="directions", directions=0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"directions": 0}, "directions is 0; expected at least 1"),
+        ({"seed": -1}, "seed is -1; expected 0 or more"),
+        ({"tolerance": 0.0}, "tolerance is 0.0; expected a small positive number"),
+        ({"tolerance": float("nan")}, "tolerance is nan; expected a small positive number"),
+        ({"dtype": "floaty"}, "dtype 'floaty' is not known; expected 'float64', 'float32' or 'float16'"),
+        ({"dtype": np.int8}, "is not known; expected 'float64', 'float32' or 'float16'"),
+    ],
+)
+def test_settings_that_cannot_work(setting, said):
+    with pytest.raises(GradcheckError, match=said):
+        check(cube, cube_backward, (random(1, 4),), **setting)
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("float32")])
+def test_a_dtype_may_be_said_in_any_way(dtype):
+    assert check(cube, cube_backward, (random(1, 4),), dtype=dtype).require().dtype == "float32"
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-100, 1e100, 1e170])
+def test_numbers_whose_squares_are_no_numbers(scale):
+    """Norms are scaled: a wrong gradient is seen, and a right one is right, at any size."""
+    f, args = lambda x: (x * scale, None), (random(1, 4),)
+    with np.errstate(all="ignore"):
+        assert check(f, lambda dy, c: dy * scale, args).passed
+        assert check(f, lambda dy, c: dy * scale * 1.5, args).error == pytest.approx(0.5)

@@ -111,6 +111,11 @@ def test_a_python_number_is_a_result():
     check(lambda x: ((x * x).sum(), x), lambda dy, x: 2 * dy * x, (X,)).require()
 
 
+def test_a_python_number_is_a_gradient_of_any_type():
+    for dtype in ("float64", "float32"):
+        check(lambda x: (x * 2.0, None), lambda dy, c: 2.0 * float(dy), (np.asarray(1.5),), dtype=dtype).require()
+
+
 def test_a_gradient_that_is_no_array():
     assert refused(cube, lambda dy, c: ["dx"], (X,)) == "the gradient of x is of str; expected an array of real numbers"
     assert "is of complex128; expected an array of real" in refused(cube, lambda dy, c: dy * 1j, (X,))
@@ -159,6 +164,13 @@ def test_what_is_no_function():
 
 def test_too_few_names():
     assert "names holds 1 names for 2 arguments" in refused(lambda x, w: (x * w, 0), cube_backward, (X, X), names=["x"])
+
+
+def test_letters_that_do_not_fit():
+    assert refused(cube, cube_backward, (X,), axes={"x": "BTD"}) == (
+        "axes gives 3 letters for x (4,); expected one for each axis"
+    )
+    assert "axes names 'y', which is no argument" in refused(cube, cube_backward, (X,), axes={"y": "B"})
 
 
 def names_of(f, *args, **how):

@@ -127,6 +127,11 @@ def test_a_pair_that_widens_float32(f, f_backward, tensor):
     assert "math.sqrt" in verdict
 
 
+def test_a_gradient_of_integers():
+    report = check(lambda x: (x * 2.0, None), lambda dy, c: np.zeros(4, int), (random(1, 4),))
+    assert report["dx"].verdict == "is of int64 where x is of float64: make it of x's type, as np.zeros_like does"
+
+
 def test_wrong_numbers_are_told_before_a_wrong_type():
     report = check(lambda x: (x * 3.0, None), lambda dy, c: dy * np.sqrt(2.0), (random(1, 4),))
     assert [row.verdict[:10] for row in report.rows] == ["off by the"]

@@ -282,6 +282,12 @@ def test_what_should_be_zero_and_is_not():
     assert verdict == "should be zero: y does not depend on it here"
 
 
+def test_just_above_the_tolerance_it_is_nearly_right():
+    """Not a pattern that everything fits within ten tolerances."""
+    verdict = check(lambda x: (x, None), lambda dy, c: dy * (1 + 3e-12 * random(9, 4)), (random(1, 4),)).worst.verdict
+    assert verdict.startswith("nearly right")
+
+
 def test_what_follows_no_pattern_is_told_with_its_worst_number():
     case, broken = FUNCTION_BUGS["linear: dx by w, not its transpose"]
     assert check(case.f, broken, case.args)["dx"].verdict == "wrong: at [0, 3, 1] it is 2.235 where -4.596 is right"
