@@ -13,6 +13,8 @@ from minivit.data import Splits, load
 from minivit.errors import MinivitError
 from minivit.fields import parse, types_of
 from minivit.model import VARIANTS, count_params
+from minivit.ops import choose_ops
+from minivit.threads import cores
 from minivit.training.config import (
     SECTIONS,
     RunConfig,
@@ -94,6 +96,7 @@ def run(options: argparse.Namespace) -> None:
     data, settings = section_of(DataSettings, values), section_of(TrainSettings, values)
     model_config(values)  # refused before any data is read
     device = choose_device(settings.device)
+    choose_ops(settings.ops, device)  # refused before any data is read
     if data.data_dir:
         data = dataclasses.replace(data, data_dir=str(Path(data.data_dir).expanduser().absolute()))
     splits = load(data.dataset, data.data_dir or None, values.get("image_size"))
@@ -105,8 +108,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _resume(run_directory: Path, flags: Values, config_file: Path | None, out: Path | None) -> None:
-    """Go on with a run; only where the data lie and which device computes may change."""
-    fixed = [name for name in flags if name not in ("data_dir", "device")]
+    """Go on with a run; only where the data lie, which device computes and on how many cores may change."""
+    fixed = [name for name in flags if name not in ("data_dir", "device", "threads")]
     fixed += [name for name, value in (("config", config_file), ("out", out)) if value is not None]
     if fixed:
         raise MinivitError(
@@ -118,7 +121,8 @@ def _resume(run_directory: Path, flags: Values, config_file: Path | None, out: P
     splits = load(config.data.dataset, flags.get("data_dir", config.data.data_dir) or None, config.model.image_size)
     check_same_classes(config, splits)
     device = choose_device(flags.get("device", config.training.device))
-    _train(config, splits, run_directory, device, resume=True)
+    training = dataclasses.replace(config.training, threads=flags.get("threads", config.training.threads))
+    _train(dataclasses.replace(config, training=training), splits, run_directory, device, resume=True)
 
 
 def check_same_classes(config: RunConfig, splits: Splits) -> None:
@@ -140,7 +144,7 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
     )
     print(
         f"ViT of {count_params(model)} parameters: {model.depth} blocks, width {model.width}, {model.heads} heads, "
-        f"{model.tokens} tokens; on the {'CPU' if device == 'cpu' else 'GPU'}",
+        f"{model.tokens} tokens; on {_where(config, device)}",
         flush=True,
     )
     start = time.perf_counter()
@@ -148,6 +152,16 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
     print(f"test accuracy {score.accuracy:.1%} on {score.images} images, after {time.perf_counter() - start:.0f} s")
     print(f"pictures: {run_directory / 'curves.png'}, {run_directory / 'predictions.png'}")
     print(f"next: {_next_step(config, run_directory)}")
+
+
+def _where(config: RunConfig, device: str) -> str:
+    """What computes, said once: the device, the cores, and which functions."""
+    ops = choose_ops(config.training.ops, device).__name__.rpartition(".")[2]
+    functions = "the readable functions" if ops == "reference" else "compiled functions (--ops reference: the readable)"
+    if device != "cpu":
+        return f"the GPU, by {functions}"
+    count = config.training.threads or cores()
+    return f"{count} core{'s' * (count > 1)}, by {functions}"
 
 
 def _next_step(config: RunConfig, run_directory: Path) -> str:

@@ -2,3 +2,29 @@
 
 Every namespace has the names and signatures of `reference`; a fast one replaces some by fused twins.
 """
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from minivit.errors import MinivitError
+
+NAMES = ("auto", "cpu", "reference")
+
+
+def choose_ops(wanted: str = "auto", device: str = "cpu") -> ModuleType:
+    """The namespace to compute with: "cpu", "reference", or with "auto" the fastest there is for `device`.
+
+    Raises MinivitError for another name, and for "cpu" without Numba or on a GPU.
+    """
+    if wanted not in NAMES:
+        raise MinivitError(f"ops {wanted!r} is not known; expected one of {', '.join(map(repr, NAMES))}")
+    compiled = importlib.util.find_spec("numba") is not None
+    if wanted == "cpu" and device != "cpu":
+        raise MinivitError(f"ops 'cpu' runs on the CPU, but the device is {device!r}; choose --ops auto")
+    if wanted == "cpu" and not compiled:
+        raise MinivitError("ops 'cpu' needs Numba, which is not installed; install minivit[fast], or choose --ops auto")
+    fast = device == "cpu" and compiled and wanted != "reference"
+    return importlib.import_module(f"minivit.ops.{'cpu' if fast else 'reference'}")

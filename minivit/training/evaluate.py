@@ -11,7 +11,20 @@ from minivit.arrays import Array, to_device, to_host
 from minivit.data import Dataset, normalise
 from minivit.functions import cross_entropy, softmax
 from minivit.model import ViTConfig, ViTParams, vit
+from minivit.ops import choose_ops
+from minivit.threads import in_parts
 from minivit.training.config import Inputs
+from minivit.training.step import PART
+
+
+class How(NamedTuple):
+    """What to compute with: see TrainSettings."""
+
+    ops: str = "auto"
+    threads: int = 0
+
+
+AUTO = How()
 
 
 class Score(NamedTuple):
@@ -23,20 +36,33 @@ class Score(NamedTuple):
 
 
 def logits_of(
-    params: ViTParams, images: Array, config: ViTConfig, inputs: Inputs, device: str = "cpu", batch: int = 128
+    params: ViTParams,
+    images: Array,
+    config: ViTConfig,
+    inputs: Inputs,
+    device: str = "cpu",
+    how: How = AUTO,
+    batch: int = 0,
 ) -> Iterator[Array]:
     """Logits (B, classes) in float32 on `device`, batch after batch, for images (N, C, H, W) uint8."""
-    for start in range(0, len(images), batch):
-        x = normalise(
-            to_device(images[start : start + batch], device), inputs.mean, inputs.std, params.patch_weight.dtype
-        )
-        yield vit(params, x, config)[0]
+    ops = choose_ops(how.ops, device)
+    batch = batch or (PART if device == "cpu" else 256)
+    starts = range(0, len(images), batch)
+
+    def part(i: int) -> Array:
+        x = to_device(images[starts[i] : starts[i] + batch], device)
+        x = normalise(x, inputs.mean, inputs.std, params.patch_weight.dtype)
+        return vit(params, x, config, ops=ops)[0]
+
+    return in_parts(part, len(starts), how.threads) if device == "cpu" else map(part, range(len(starts)))
 
 
-def evaluate(params: ViTParams, data: Dataset, config: ViTConfig, inputs: Inputs, device: str = "cpu") -> Score:
+def evaluate(
+    params: ViTParams, data: Dataset, config: ViTConfig, inputs: Inputs, device: str = "cpu", how: How = AUTO
+) -> Score:
     """Loss and accuracy of the model on `data`, with nothing dropped. Every image counts once, equally."""
     loss, correct, start = 0.0, 0, 0
-    for logits in logits_of(params, data.images, config, inputs, device):
+    for logits in logits_of(params, data.images, config, inputs, device, how):
         labels = to_device(data.labels[start : start + len(logits)], device)
         loss += float(cross_entropy(logits, labels)[0]) * len(logits)
         correct += int((logits.argmax(axis=1) == labels).sum())
@@ -44,6 +70,8 @@ def evaluate(params: ViTParams, data: Dataset, config: ViTConfig, inputs: Inputs
     return Score(loss / len(data.labels), correct / len(data.labels), len(data.labels))
 
 
-def predict(params: ViTParams, images: Array, config: ViTConfig, inputs: Inputs, device: str = "cpu") -> Array:
+def predict(
+    params: ViTParams, images: Array, config: ViTConfig, inputs: Inputs, device: str = "cpu", how: How = AUTO
+) -> Array:
     """Probabilities (N, classes) on the host for images (N, C, H, W) uint8."""
-    return np.concatenate([to_host(softmax(x)[0]) for x in logits_of(params, images, config, inputs, device)])
+    return np.concatenate([to_host(softmax(x)[0]) for x in logits_of(params, images, config, inputs, device, how)])

@@ -21,7 +21,7 @@ from minivit.plots import save_curves, save_predictions
 from minivit.randomness import Key, generator
 from minivit.training.checkpoint import MODEL, load_moments, load_params, save_checkpoint
 from minivit.training.config import RunConfig
-from minivit.training.evaluate import Score, evaluate, predict
+from minivit.training.evaluate import How, Score, evaluate, predict
 from minivit.training.progress import Progress
 from minivit.training.run_directory import EpochRow, read_metrics, start_run, write_metrics, write_results
 from minivit.training.schedule import learning_rate
@@ -85,7 +85,7 @@ def _epoch(
             )
         progress.step(epoch, i + 1, loss / seen, correct / seen, seen / (time.perf_counter() - start))
     trained = time.perf_counter() - start
-    score = evaluate(state.params.tree, splits.validation, config.model, config.inputs, device)
+    score = evaluate(state.params.tree, splits.validation, config.model, config.inputs, device, _how(config))
     return EpochRow(
         epoch,
         state.step,
@@ -132,9 +132,13 @@ def _restore(state: TrainState, config: RunConfig, splits: Splits, run: Path, de
 
 def _finish(state: TrainState, config: RunConfig, splits: Splits, run: Path, device: str) -> Score:
     """Look at the test images, once."""
-    score = evaluate(state.params.tree, splits.test, config.model, config.inputs, device)
+    score = evaluate(state.params.tree, splits.test, config.model, config.inputs, device, _how(config))
     write_results(run, score)
     few = take(splits.test, np.arange(min(20, len(splits.test.labels))))
-    probabilities = predict(state.params.tree, few.images, config.model, config.inputs, device)
+    probabilities = predict(state.params.tree, few.images, config.model, config.inputs, device, _how(config))
     save_predictions(few.images, few.labels, probabilities, few.classes, run / "predictions.png")
     return score
+
+
+def _how(config: RunConfig) -> How:
+    return How(config.training.ops, config.training.threads)

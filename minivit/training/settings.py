@@ -11,6 +11,7 @@ from minivit.fields import setting
 DatasetName = Literal["shapes", "cifar10", "cifar100", "folder"]
 OptimizerName = Literal["adamw", "sgd"]
 DeviceName = Literal["auto", "cpu", "cuda"]
+OpsName = Literal["auto", "cpu", "reference"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,18 @@ class TrainSettings:
     crop_padding: int = setting(4, "shift training images by up to so many pixels; 0 shifts none")
     seed: int = setting(0, "same seed, same numbers")
     device: DeviceName = setting("auto", "auto takes the GPU if CuPy finds one")
+    ops: OpsName = setting("auto", "auto takes the compiled functions where Numba is installed; reference the readable")
+    threads: int = setting(0, "cores to compute on; 0 means all. Results do not depend on it")
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("crop_padding", 0), ("seed", 0)):
+        for name, low in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("accumulate", 1),
+            ("crop_padding", 0),
+            ("seed", 0),
+            ("threads", 0),
+        ):
             if getattr(self, name) < low:
                 raise MinivitError(f"{name} is {getattr(self, name)}; expected an integer of at least {low}")
         if self.seed >= 2**64:

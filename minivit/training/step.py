@@ -1,7 +1,9 @@
 """One training step: forward, backward, clip, update. The only place where gradients add up.
 
 The functions return gradients; here they are added into one flat buffer, so that a step computed in
-several parts (`accumulate`) gives the gradient of the whole batch.
+several parts gives the gradient of the whole batch. On the CPU the parts are computed side by side, a core
+each, and added in their order: the result does not depend on the number of cores. Only the parts in work
+hold activations, so a large batch needs no more memory than a small one.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import numpy as np
 from minivit.arrays import Array, array_module
 from minivit.functions import cross_entropy, cross_entropy_backward
 from minivit.model import Flat, ViTConfig, ViTParams, flatten, named, vit, vit_backward
+from minivit.ops import choose_ops
 from minivit.randomness import Key
+from minivit.threads import in_parts
 from minivit.training.optimizers import OPTIMIZERS, Moments, clip_by_norm, fresh_moments
 from minivit.training.settings import TrainSettings
 
@@ -45,6 +49,16 @@ def fresh_state(params: ViTParams, settings: TrainSettings) -> TrainState:
     return TrainState(flat, gradient, fresh_moments(flat.buffer, settings.optimizer))
 
 
+# Images in a part on the CPU: enough rows for the matrix products, few enough for the cache and for many cores.
+PART = 16
+
+
+def parts_of(images: int, accumulate: int, device: str = "cpu") -> list[slice]:
+    """The parts a batch is computed in: at least `accumulate`, none empty; on the CPU of at most PART images."""
+    count = max(accumulate, -(-images // PART)) if device == "cpu" else accumulate
+    return [slice(part[0], part[-1] + 1) for part in np.array_split(np.arange(images), min(count, images))]
+
+
 def train_step(
     state: TrainState,
     images: Array,
@@ -56,21 +70,29 @@ def train_step(
 ) -> StepResult:
     """Learn from images (B, C, H, W), normalised, and labels (B,) at learning rate `rate`; updates `state`.
 
-    The batch is computed in `settings.accumulate` parts. key is the address of dropout's masks; part i of n
-    draws at step key.step * n + i.
+    key is the address of dropout's masks; part i of n draws at step key.step * n + i.
     """
-    parts = np.array_split(np.arange(len(labels)), min(settings.accumulate, len(labels)))
+    device = "cpu" if isinstance(images, np.ndarray) else "cuda"
+    parts = parts_of(len(labels), settings.accumulate, device)
+    ops = choose_ops(settings.ops, device)
+
+    def part(i: int) -> tuple[ViTParams, float, int]:
+        """Gradient, loss and correct predictions of one part, each counted by its images."""
+        part_key = None if key is None else key._replace(step=key.step * len(parts) + i)
+        part_labels = labels[parts[i]]
+        logits, cache = vit(state.params.tree, images[parts[i]], config, key=part_key, ops=ops)
+        loss, loss_cache = cross_entropy(logits, part_labels, settings.label_smoothing)
+        share = len(part_labels) / len(labels)  # the loss is a mean
+        gradient = vit_backward(cross_entropy_backward(share, loss_cache), cache)
+        return gradient, share * float(loss), int(array_module(logits).sum(logits.argmax(axis=1) == part_labels))
+
     state.gradient.buffer[...] = 0
     loss, correct = 0.0, 0
-    for i, part in enumerate(parts):
-        chosen = slice(part[0], part[-1] + 1)
-        part_key = None if key is None else key._replace(step=key.step * settings.accumulate + i)
-        logits, cache = vit(state.params.tree, images[chosen], config, key=part_key)
-        part_loss, loss_cache = cross_entropy(logits, labels[chosen], settings.label_smoothing)
-        share = len(part) / len(labels)  # the loss is a mean: each part counts by its images
-        _add(state.gradient.tree, vit_backward(cross_entropy_backward(share, loss_cache), cache))
-        loss += share * float(part_loss)
-        correct += int(array_module(logits).sum(logits.argmax(axis=1) == labels[chosen]))
+    computed = in_parts(part, len(parts), settings.threads) if device == "cpu" else map(part, range(len(parts)))
+    for gradient, part_loss, part_correct in computed:
+        _add(state.gradient.tree, gradient)
+        loss += part_loss
+        correct += part_correct
     norm = clip_by_norm(state.gradient.buffer, settings.clip)
     state.step += 1
     update = OPTIMIZERS[settings.optimizer]

@@ -7,7 +7,7 @@ from minivit.functions import cross_entropy, cross_entropy_backward
 from minivit.model import ViTConfig, init_params, named, vit, vit_backward
 from minivit.randomness import Key
 from minivit.training.settings import TrainSettings
-from minivit.training.step import fresh_state, train_step
+from minivit.training.step import fresh_state, parts_of, train_step
 
 CONFIG = ViTConfig(image_size=8, patch_size=4, width=12, depth=2, heads=2, classes=3)
 
@@ -96,3 +96,34 @@ def test_the_loss_falls_to_nearly_zero_on_eight_images():
         result = train_step(state, images, labels, config, settings, 3e-3)
     assert result.loss < 0.02
     assert result.correct == 8
+
+
+@pytest.mark.parametrize("ops", ["reference", "auto"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_result_does_not_depend_on_the_number_of_threads(ops, dropout):
+    """Bit for bit: 40 images are three parts whatever computes them, added in their order."""
+    images, labels = batch(40, np.float32)
+    buffers = []
+    for threads in (1, 2, 3, 0):
+        settings = TrainSettings(ops=ops, threads=threads)
+        state = fresh_state(init_params(CONFIG, 3), settings)
+        for step in range(3):
+            result = train_step(
+                state, images, labels, CONFIG.replace(dropout=dropout), settings, 0.01, Key(1, "dropout", 1, step)
+            )
+        buffers.append((state.params.buffer.tobytes(), result))
+    assert all(other == buffers[0] for other in buffers[1:])
+
+
+def test_parts_are_small_on_the_cpu_and_as_asked_for_elsewhere():
+    assert [part.stop - part.start for part in parts_of(40, 1)] == [14, 13, 13]
+    assert parts_of(16, 1) == [slice(0, 16)]
+    assert len(parts_of(40, 10)) == 10
+    assert len(parts_of(3, 10)) == 3
+    assert parts_of(40, 1, "cuda") == [slice(0, 40)]
+    assert len(parts_of(40, 4, "cuda")) == 4
+
+
+def test_both_kinds_of_functions_learn_the_same():
+    states = [after(TrainSettings(ops=ops), steps=4)[0].params.buffer for ops in ("reference", "auto")]
+    assert np.linalg.norm(states[0] - states[1]) <= 1e-12 * np.linalg.norm(states[0])

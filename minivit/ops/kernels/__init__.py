@@ -1,0 +1,22 @@
+"""Loops over rows, compiled by Numba, where a chain of NumPy calls would pass over memory once each.
+
+Every kernel works on contiguous arrays of float32 or float64, on the thread that calls it; other threads work
+on other parts of the batch (`minivit.threads`). What a kernel computes stands in `minivit.functions`, where it
+can be read; `minivit.ops.cpu` puts the two together, and the tests compare them.
+
+Numba is optional: importing this package needs it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+# Sums may be added in any order and products fused; nan and infinity keep their meaning.
+_FAST = {"contract", "nsz", "arcp", "reassoc"}
+
+
+def kernel(function: Any) -> Any:
+    """Compile a function once for each type, for any thread; the machine code is kept on disk."""
+    return njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")(function)

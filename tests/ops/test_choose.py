@@ -1,0 +1,32 @@
+"""Which functions compute: the fastest there are, or those that are asked for."""
+
+import pytest
+
+from minivit import ops
+from minivit.errors import MinivitError
+from minivit.ops import choose_ops, reference
+
+
+def test_the_reference_can_always_be_asked_for():
+    assert choose_ops("reference") is reference
+    assert choose_ops("reference", "cuda") is reference
+    assert choose_ops("auto", "cuda") is reference
+
+
+def test_the_compiled_ones_are_chosen_where_numba_is():
+    pytest.importorskip("numba")
+    assert choose_ops().__name__ == choose_ops("cpu").__name__ == "minivit.ops.cpu"
+
+
+def test_without_numba_the_readable_ones(monkeypatch):
+    monkeypatch.setattr(ops.importlib.util, "find_spec", lambda name: None)
+    assert choose_ops() is reference
+    with pytest.raises(MinivitError, match=r"ops 'cpu' needs Numba.*install minivit\[fast\]"):
+        choose_ops("cpu")
+
+
+def test_what_cannot_be():
+    with pytest.raises(MinivitError, match="ops 'gpu' is not known; expected one of 'auto', 'cpu', 'reference'"):
+        choose_ops("gpu")
+    with pytest.raises(MinivitError, match="ops 'cpu' runs on the CPU, but the device is 'cuda'"):
+        choose_ops("cpu", "cuda")

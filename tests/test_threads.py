@@ -1,0 +1,76 @@
+"""Parts on threads: in order, on as many threads as asked for, with errors where they belong."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from minivit.threads import cores, in_parts
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 5])
+@pytest.mark.parametrize("parts", [0, 1, 2, 7])
+def test_results_come_in_order_whatever_the_threads(threads, parts):
+    def slowly(i):
+        time.sleep(0.002 * (parts - i))  # the first takes longest
+        return i * i
+
+    assert list(in_parts(slowly, parts, threads)) == [i * i for i in range(parts)]
+
+
+@pytest.mark.parametrize(("threads", "seen"), [(1, 1), (2, 2), (3, 3)])
+def test_as_many_threads_as_asked_for(threads, seen):
+    barrier = threading.Barrier(seen, timeout=10)
+
+    def meet(i):
+        barrier.wait()  # only that many at once get past it
+        return threading.get_ident()
+
+    assert len(set(in_parts(meet, 2 * seen if threads > 1 else 4, threads))) == seen
+
+
+def test_all_cores_without_a_number():
+    assert cores() >= 1
+    assert len(set(in_parts(lambda i: time.sleep(0.02) or threading.get_ident(), 4 * cores()))) == cores()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_is_raised_where_its_result_would_be_and_the_next_call_works(threads):
+    def third_fails(i):
+        if i == 2:
+            raise KeyError(i)
+        return i
+
+    results = in_parts(third_fails, 6, threads)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(KeyError):
+        next(results)
+    assert list(in_parts(lambda i: i, 3, threads)) == [0, 1, 2]
+
+
+def test_few_results_wait_for_a_slow_reader():
+    """Memory: no more than the parts in work and one more."""
+    begun = []
+    results = in_parts(begun.append, 20, 2)
+    next(results)
+    time.sleep(0.05)
+    assert len(begun) <= 4
+    assert len([*results]) == 19
+
+
+def test_the_matrix_library_has_one_thread_inside_and_its_own_again_outside():
+    def counts(_=0):
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    before = counts()
+    assert all(count == 1 for inside in in_parts(counts, 4, 2) for count in inside)
+    assert counts() == before
+
+
+def test_numpy_s_error_settings_hold_inside():
+    with np.errstate(divide="ignore"):
+        assert all(np.isinf(x) for x in in_parts(lambda i: np.float64(1.0) / np.zeros(1), 3, 2))
+    with pytest.raises(RuntimeWarning), np.errstate(divide="warn"):
+        list(in_parts(lambda i: np.float64(1.0) / np.zeros(1), 3, 2))
