@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,31 @@ def plot_image(ax: Axes, image: Array, title: str = "") -> Axes:
     ax.set_title(title, fontsize=9, parse_math=False)  # a class may be named "$1"
     ax.set_axis_off()
     return ax
+
+
+def plot_step_times(ax: Axes, found: Mapping[str, Any]) -> Axes:
+    """Draw what `minivit bench` measured: minivit's step by its parts, PyTorch's, and the matrix products alone."""
+    left = 0.0
+    parts = (("forward", _BLUE, ""), ("backward", _ORANGE, "//"), ("optimizer", _GREEN, ".."))
+    for name, color, hatch in parts:
+        width = float(found[f"{name}_s"])
+        ax.barh("minivit", width, left=left, color=color, hatch=hatch, edgecolor="white", label=name)
+        left += width
+    for label, key in (("PyTorch eager", "torch_step_s"), ("torch.compile", "torch_compile_step_s")):
+        if key in found:
+            ax.barh(label, float(found[key]), color="0.6", edgecolor="white")
+    if "floor_s" in found:
+        ax.axvline(float(found["floor_s"]), color="black", linestyle="--", label="matrix products alone")
+    ax.set(xlabel=f"seconds for a training step of {found['batch']} images")
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=4)
+    return ax
+
+
+def save_step_times(found: Mapping[str, Any], path: Path) -> None:
+    """Write the picture of `plot_step_times` to a PNG file."""
+    figure = _figure(8, 2.8)
+    plot_step_times(figure.subplots(), found)
+    _save(figure, path)
 
 
 def save_curves(rows: Sequence[EpochRow], path: Path) -> None:

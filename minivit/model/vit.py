@@ -30,6 +30,15 @@ from minivit.ops import reference
 from minivit.randomness import Key
 
 
+class BlockInput(NamedTuple):
+    """What a block is computed from: kept in place of its cache where the backward pass computes it again."""
+
+    z: Array  # (B, T, D)
+    params: BlockParams  # the arrays themselves: they must not change before the backward pass
+    settings: BlockSettings
+    key: Key | None
+
+
 class ViTCache(NamedTuple):
     """What the backward pass needs: one cache for each step, in forward order."""
 
@@ -40,7 +49,7 @@ class ViTCache(NamedTuple):
     class_token: EmbeddingCache | None  # None without a class token
     positions: EmbeddingCache | None  # None without positions
     dropout: DropoutCache
-    blocks: tuple[BlockCache, ...]
+    blocks: tuple[BlockCache | BlockInput, ...]
     norm: LayerNormCache
     pooling: PoolingCache
     head: LinearCache
@@ -53,20 +62,24 @@ def vit(
     *,
     key: Key | None = None,
     ops: ModuleType = reference,
+    recompute: bool = False,
 ) -> tuple[Array, ViTCache]:
     """Classify images (B, C, H, W) of the parameters' dtype: returns logits (B, classes), and the cache.
 
     key is the address that dropout and drop path draw at, at its sites 0 .. 5 L; without it nothing is
-    dropped (evaluation). ops is the namespace of functions to compute with. Raises ValueError if the images
-    or the parameters are not of the configuration's shapes.
+    dropped (evaluation). ops is the namespace of functions to compute with. With recompute the cache holds a
+    block's input only, and the backward pass computes the block again: the same gradients, bit for bit, for
+    less memory and a third more time. Raises ValueError if the images or the parameters are not of the
+    configuration's shapes.
     """
     _check_images(images, config)
     _check_params(params, config)
     z, (patches, embedding, class_token, positions, dropout) = _embed(params, images, config, key, ops)
-    block_caches = []
+    block_caches: list[BlockCache | BlockInput] = []
     for i, block_params in enumerate(params.blocks):
-        z, cache = block(z, block_params, _settings(config, i), ops, None if key is None else key.at(1 + SITES * i))
-        block_caches.append(cache)
+        given = BlockInput(z, block_params, _settings(config, i), None if key is None else key.at(1 + SITES * i))
+        z, cache = block(given.z, given.params, given.settings, ops, given.key)
+        block_caches.append(given if recompute else cache)
     z, norm = ops.layer_norm(z, params.norm_gain, params.norm_bias, config.eps)
     z, pooling = ops.pool_class_token(z) if config.pooling == "class_token" else ops.pool_mean(z)
     logits, head = ops.linear(z, params.head_weight, params.head_bias)
@@ -90,8 +103,13 @@ def vit_backward_with_images(dlogits: Array, cache: ViTCache) -> tuple[ViTParams
 
 
 def attention_maps(cache: ViTCache) -> list[Array]:
-    """The attention probabilities of each block, (B, K, T, T): row i is what token i attends to."""
-    return [block_cache.attention.attention.p for block_cache in cache.blocks]
+    """The attention probabilities of each block, (B, K, T, T): row i is what token i attends to.
+
+    Raises ValueError for the cache of a forward pass with recompute, which does not hold them.
+    """
+    if any(isinstance(block_cache, BlockInput) for block_cache in cache.blocks):
+        raise ValueError("attention_maps: a cache of recompute=True holds no attention; call vit without it")
+    return [b.attention.attention.p for b in cache.blocks if isinstance(b, BlockCache)]
 
 
 def _embed(
@@ -119,6 +137,8 @@ def _backward(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
     dz, dnorm_gain, dnorm_bias = ops.layer_norm_backward(dz, cache.norm)
     dblocks: list[BlockParams] = []
     for block_cache in reversed(cache.blocks):
+        if isinstance(block_cache, BlockInput):
+            _, block_cache = block(block_cache.z, block_cache.params, block_cache.settings, ops, block_cache.key)
         dz, dblock = block_backward(dz, block_cache, ops)
         dblocks.append(dblock)
 

@@ -80,7 +80,8 @@ def train_step(
         """Gradient, loss and correct predictions of one part, each counted by its images."""
         part_key = None if key is None else key._replace(step=key.step * len(parts) + i)
         part_labels = labels[parts[i]]
-        logits, cache = vit(state.params.tree, images[parts[i]], config, key=part_key, ops=ops)
+        recompute = settings.recompute
+        logits, cache = vit(state.params.tree, images[parts[i]], config, key=part_key, ops=ops, recompute=recompute)
         loss, loss_cache = cross_entropy(logits, part_labels, settings.label_smoothing)
         share = len(part_labels) / len(labels)  # the loss is a mean
         gradient = vit_backward(cross_entropy_backward(share, loss_cache), cache)

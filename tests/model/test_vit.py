@@ -22,7 +22,7 @@ from minivit.model import (
     vit_backward_with_images,
 )
 from minivit.model.params import map_tree
-from minivit.ops import reference
+from minivit.ops import choose_ops, reference
 from minivit.randomness import Key
 
 KEY = Key(seed=1, purpose="dropout", epoch=2, step=3)
@@ -259,3 +259,22 @@ def test_parameters_of_another_configuration_are_refused(change, words):
     config = TINY.replace(depth=2)
     with pytest.raises(ValueError, match=f"^vit: parameter {words}"):
         vit(random_params(config), random_images(config), config.replace(**change))
+
+
+@pytest.mark.parametrize("ops_name", ["reference", "auto"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_recomputed_blocks_give_the_same_gradients_bit_for_bit(ops_name, dropout):
+    config = TINY.replace(depth=3, dropout=dropout, drop_path=dropout)
+    params, images, ops = random_params(config), random_images(config), choose_ops(ops_name)
+    kept_logits, kept = vit(params, images, config, key=KEY, ops=ops)
+    logits, cache = vit(params, images, config, key=KEY, ops=ops, recompute=True)
+    assert np.array_equal(logits, kept_logits)
+    dlogits = random(1, *logits.shape)
+    for (name, one), (_, other) in zip(
+        named(vit_backward(dlogits, kept)), named(vit_backward(dlogits, cache)), strict=True
+    ):
+        assert np.array_equal(one, other), name
+    assert cache.blocks[1].z.shape == (3, config.tokens, config.width)
+    assert not hasattr(cache.blocks[1], "attention"), "nothing but the input is kept"
+    with pytest.raises(ValueError, match="recompute=True holds no attention"):
+        attention_maps(cache)

@@ -127,3 +127,8 @@ def test_parts_are_small_on_the_cpu_and_as_asked_for_elsewhere():
 def test_both_kinds_of_functions_learn_the_same():
     states = [after(TrainSettings(ops=ops), steps=4)[0].params.buffer for ops in ("reference", "auto")]
     assert np.linalg.norm(states[0] - states[1]) <= 1e-12 * np.linalg.norm(states[0])
+
+
+def test_recomputing_changes_no_bit():
+    buffers = [after(TrainSettings(recompute=recompute), steps=3)[0].params.buffer for recompute in (False, True)]
+    assert np.array_equal(*buffers)

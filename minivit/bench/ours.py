@@ -1,0 +1,64 @@
+"""minivit's side of a measurement: the step that training takes, and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from minivit.arrays import Array, synchronize, to_device
+from minivit.bench.timing import Run
+from minivit.bench.workload import Workload
+from minivit.functions import cross_entropy, cross_entropy_backward
+from minivit.model import vit, vit_backward
+from minivit.model.params import map_tree
+from minivit.ops import choose_ops
+from minivit.threads import in_parts
+from minivit.training.optimizers import OPTIMIZERS, clip_by_norm
+from minivit.training.step import fresh_state, parts_of, train_step
+
+Result = TypeVar("Result")
+
+
+class Ours(NamedTuple):
+    """Things to run and time."""
+
+    forward: Callable[[], list[Array]]  # inference: logits of the batch, part by part; nothing else is kept
+    gradients: Run  # forward and backward, without the update
+    update: Run  # clipping and the optimiser
+    step: Run  # all of a training step
+
+
+def ours(workload: Workload) -> Ours:
+    """minivit on a workload, with its parameters and moments."""
+    config, settings, device = workload.config, workload.settings, workload.device
+    images, labels = (to_device(a, device) for a in (workload.images(), workload.labels()))
+    state = fresh_state(map_tree(lambda x: to_device(x, device), workload.params()), settings)
+    ops = choose_ops(settings.ops, device)
+    parts = parts_of(workload.batch, settings.accumulate, device)
+
+    def each_part(function: Callable[[int], Result]) -> list[Result]:
+        on_cpu = device == "cpu"
+        computed = in_parts(function, len(parts), settings.threads) if on_cpu else map(function, range(len(parts)))
+        found = list(computed)
+        synchronize(images)
+        return found
+
+    def logits(i: int) -> Array:
+        return vit(state.params.tree, images[parts[i]], config, ops=ops)[0]
+
+    def gradient(i: int) -> None:
+        found, cache = vit(state.params.tree, images[parts[i]], config, ops=ops, recompute=settings.recompute)
+        _, loss_cache = cross_entropy(found, labels[parts[i]])
+        vit_backward(cross_entropy_backward(1.0, loss_cache), cache)
+
+    def update() -> None:
+        clip_by_norm(state.gradient.buffer, settings.clip)
+        change = OPTIMIZERS[settings.optimizer]
+        change(state.params.buffer, state.gradient.buffer, state.moments, 1, 1e-4, state.params.decayed, settings)
+        synchronize(images)
+
+    def step() -> None:
+        train_step(state, images, labels, config, settings, 1e-4)
+        synchronize(images)
+
+    return Ours(lambda: each_part(logits), lambda: each_part(gradient), update, step)

@@ -1,0 +1,127 @@
+"""PyTorch's side of a measurement: the same model from PyTorch's own layers, with the same weights.
+
+It gets its best settings: scaled_dot_product_attention, the fused AdamW, gradients set to None, and as many
+threads as minivit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from minivit.arrays import Array
+from minivit.bench.timing import Run
+from minivit.bench.workload import Workload
+from minivit.errors import MinivitError
+from minivit.model import ViTConfig, named
+from minivit.threads import cores
+
+
+class Theirs(NamedTuple):
+    """Things to run and time."""
+
+    forward: Callable[[], Array]  # inference: logits (B, classes), on the host
+    step: Run  # forward, backward, clipping, optimiser
+
+
+def theirs(workload: Workload, compiled: bool = False) -> Theirs:
+    """PyTorch on a workload; with `compiled`, through torch.compile. Raises MinivitError without PyTorch."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MinivitError(f"--against torch needs PyTorch ({error}); install minivit[torch]") from error
+    torch.set_num_threads(workload.settings.threads or cores())
+    settings = workload.settings
+    model = _model(workload).to(workload.device)
+    run = torch.compile(model) if compiled else model
+    images = torch.from_numpy(workload.images()).to(workload.device)
+    labels = torch.from_numpy(workload.labels()).to(workload.device)
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(settings.beta1, settings.beta2), fused=True)
+
+    def wait() -> None:
+        if workload.device == "cuda":
+            torch.cuda.synchronize()
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss: Any = torch.nn.functional.cross_entropy(run(images), labels)
+        loss.backward()
+        if settings.clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+        wait()
+
+    def forward() -> Array:
+        with torch.inference_mode():
+            logits = run(images)
+        wait()
+        return logits.cpu().numpy()
+
+    return Theirs(forward, step)
+
+
+def _model(workload: Workload) -> Any:
+    """The Vision Transformer of torch.nn with the workload's parameters. Dropout is left out."""
+    import torch
+    from torch import nn
+
+    config = workload.config
+    tensors = {name: torch.from_numpy(x) for name, x in named(workload.params())}
+
+    def linear(weight: str, bias: str) -> Any:
+        layer = nn.Linear(*tensors[weight].shape)
+        layer.weight.data, layer.bias.data = tensors[weight].T.contiguous(), tensors[bias].clone()
+        return layer
+
+    def norm(gain: str, bias: str) -> Any:
+        layer = nn.LayerNorm(config.width, eps=config.eps)
+        layer.weight.data, layer.bias.data = tensors[gain].clone(), tensors[bias].clone()
+        return layer
+
+    class Block(nn.Module):
+        def __init__(self, i: int) -> None:
+            super().__init__()
+            b = f"blocks.{i}."
+            self.norm1, self.norm2 = norm(f"{b}norm1_gain", f"{b}norm1_bias"), norm(f"{b}norm2_gain", f"{b}norm2_bias")
+            self.qkv, self.out = linear(f"{b}qkv_weight", f"{b}qkv_bias"), linear(f"{b}out_weight", f"{b}out_bias")
+            self.fc1, self.fc2 = linear(f"{b}fc1_weight", f"{b}fc1_bias"), linear(f"{b}fc2_weight", f"{b}fc2_bias")
+            self.gelu = nn.GELU(approximate="tanh" if config.gelu == "tanh" else "none")
+
+        def forward(self, z: Any) -> Any:
+            batch, tokens, width = z.shape
+            qkv = self.qkv(self.norm1(z)).view(batch, tokens, 3, config.heads, width // config.heads)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            y = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, width)
+            z = z + self.out(y)
+            return z + self.fc2(self.gelu(self.fc1(self.norm2(z))))
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(config.channels, config.width, config.patch_size, config.patch_size)
+            self.patches.weight = nn.Parameter(_kernel(tensors["patch_weight"], config))
+            self.patches.bias = nn.Parameter(tensors["patch_bias"].clone())
+            self.token = nn.Parameter(tensors["class_token"].clone()) if "class_token" in tensors else None
+            self.positions = nn.Parameter(tensors["positions"].clone()) if "positions" in tensors else None
+            self.blocks = nn.Sequential(*(Block(i) for i in range(config.depth)))
+            self.norm, self.head = norm("norm_gain", "norm_bias"), linear("head_weight", "head_bias")
+
+        def forward(self, images: Any) -> Any:
+            z = self.patches(images).flatten(2).transpose(1, 2)
+            if self.token is not None:
+                z = torch.cat([self.token.expand(len(z), 1, -1), z], dim=1)
+            if self.positions is not None:
+                z = z + self.positions
+            z = self.norm(self.blocks(z))
+            return self.head(z.mean(1) if self.token is None else z[:, 0])
+
+    return Model()
+
+
+def _kernel(weight: Any, config: ViTConfig) -> Any:
+    """The patch weight (P*P*C, D) as a convolution's kernel (D, C, P, P)."""
+    shaped = weight.reshape(*config.patch_size, config.channels, config.width)
+    return shaped.permute(3, 2, 0, 1).contiguous()

@@ -1,0 +1,68 @@
+"""What is measured: a model, a batch, and the floating-point operations that they need."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.arrays import Array
+from minivit.model import ViTConfig, ViTParams, init_params
+from minivit.training.settings import TrainSettings
+
+
+class Workload(NamedTuple):
+    """One model on one batch."""
+
+    config: ViTConfig
+    batch: int
+    settings: TrainSettings
+    device: str = "cpu"
+
+    def images(self) -> Array:
+        """Random images (B, C, H, W), float32, on the host."""
+        shape = (self.batch, self.config.channels, *self.config.image_size)
+        return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+    def labels(self) -> Array:
+        """Labels (B,), each class as often as the others."""
+        return np.arange(self.batch) % self.config.classes
+
+    def params(self) -> ViTParams:
+        """Fresh parameters, float32, on the host; the head is not 0, so that logits differ."""
+        params = init_params(self.config)
+        rng = np.random.default_rng(1)
+        head = rng.standard_normal(params.head_weight.shape, dtype=np.float32)
+        return params._replace(head_weight=np.asarray(head * np.float32(0.1)))
+
+
+class Product(NamedTuple):
+    """Matrix products (rows, inner) x (inner, columns) of one image's forward pass."""
+
+    times: int
+    rows: int
+    inner: int
+    columns: int
+    heads: int = 0  # in attention: so many of them, image by image; else one of all images' tokens by a weight
+
+
+def products(config: ViTConfig) -> list[Product]:
+    """The matrix products of a forward pass."""
+    tokens, width, hidden, heads = config.tokens, config.width, config.mlp_width, config.heads
+    head = width // heads
+    return [
+        Product(1, config.patches, config.patch_values, width),
+        Product(config.depth, tokens, width, 3 * width),
+        Product(config.depth, tokens, head, tokens, heads),
+        Product(config.depth, tokens, tokens, head, heads),
+        Product(config.depth, tokens, width, width),
+        Product(config.depth, tokens, width, hidden),
+        Product(config.depth, tokens, hidden, width),
+        Product(1, 1, width, config.classes),
+    ]
+
+
+def step_operations(workload: Workload) -> float:
+    """Floating-point operations of the products of a training step: forward, and twice that on the way back."""
+    forward = sum(2.0 * p.times * max(1, p.heads) * p.rows * p.inner * p.columns for p in products(workload.config))
+    return 3.0 * forward * workload.batch

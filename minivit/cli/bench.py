@@ -1,0 +1,183 @@
+"""`minivit bench`: how long a training step takes, against its matrix products and against PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivit.arrays import choose_device, to_host
+from minivit.bench.floor import floor_seconds
+from minivit.bench.memory import peak_megabytes
+from minivit.bench.ours import ours
+from minivit.bench.theirs import theirs
+from minivit.bench.timing import median_ratio, median_seconds
+from minivit.bench.workload import Workload, step_operations
+from minivit.errors import MinivitError
+from minivit.model import count_params
+from minivit.ops import choose_ops
+from minivit.threads import cores
+from minivit.training.config import model_config, read_values, section_of
+from minivit.training.settings import TrainSettings
+
+DESCRIPTION = """\
+Measure a training step: forward, backward, optimiser and the whole; images a second, floating-point operations a
+second, the share of the step that its matrix products take, memory, and growth with the batch and the depth.
+
+With no argument: 65 tokens, width 192, 6 blocks, 3 heads (mini/4), 128 images, float32.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add this command and its flags."""
+    command = commands.add_parser(
+        "bench",
+        help="how fast a training step is, also against PyTorch",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(run_command=run)
+    command.add_argument("--config", metavar="FILE.toml", type=Path, help="the model and the batch of a configuration")
+    command.add_argument("--batch-size", metavar="N", type=int, help="images in a step (default: 128, or the file's)")
+    command.add_argument("--gelu", choices=["tanh", "erf"], help="form of GELU (default: the model's)")
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="default: %(default)s")
+    command.add_argument("--ops", choices=["auto", "cpu", "reference"], default="auto", help="default: %(default)s")
+    command.add_argument("--threads", metavar="N", type=int, default=0, help="cores to use; 0: all")
+    command.add_argument("--recompute", action="store_true", help="compute each block again in the backward pass")
+    command.add_argument("--against", choices=["torch"], help="time PyTorch too, in turns, on the same weights")
+    command.add_argument("--compile", action="store_true", help="with --against torch: torch.compile as well")
+    command.add_argument("--rounds", metavar="N", type=int, default=7, help="runs of each (default: %(default)s)")
+    command.add_argument("--plot", metavar="FILE.png", type=Path, help="draw where the time goes")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry the command out."""
+    if options.rounds < 1:
+        raise MinivitError(f"--rounds is {options.rounds}; expected at least 1")
+    if options.compile and not options.against:
+        raise MinivitError("--compile is about PyTorch; give --against torch with it")
+    workload = _workload(options)
+    if options.against:
+        theirs(workload)  # refused at once, if it cannot be had
+    found = measure(workload, options)
+    if options.plot:
+        from minivit.plots import save_step_times
+
+        save_step_times(found, options.plot)
+    print(json.dumps(found, indent=2) if options.json else _table(found))
+
+
+def _workload(options: argparse.Namespace) -> Workload:
+    values = read_values(options.config) if options.config else {"variant": "mini/4", "batch_size": 128}
+    flags = {"batch_size": options.batch_size, "gelu": options.gelu, "ops": options.ops, "threads": options.threads}
+    values["recompute"] = options.recompute
+    values |= {name: value for name, value in flags.items() if value is not None}
+    device = choose_device(options.device)
+    choose_ops(options.ops, device)
+    settings: TrainSettings = section_of(TrainSettings, values)
+    return Workload(model_config(values).replace(dropout=0.0, drop_path=0.0), settings.batch_size, settings, device)
+
+
+def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that is printed, by name; times in seconds, memory in MiB."""
+    rounds, config = options.rounds, workload.config
+    side = ours(workload)
+    forward, gradients, update, step = (median_seconds(run, rounds) for run in side)
+    found: dict[str, Any] = {
+        "model": f"{config.depth} blocks, width {config.width}, {config.heads} heads, MLP {config.mlp_width}, "
+        f"{config.tokens} tokens, {count_params(config)} parameters, GELU {config.gelu}",
+        "batch": workload.batch,
+        "device": workload.device,
+        "threads": workload.settings.threads or cores(),
+        "ops": choose_ops(workload.settings.ops, workload.device).__name__.rpartition(".")[2],
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "forward_s": forward,
+        "backward_s": max(0.0, gradients - forward),
+        "optimizer_s": update,
+        "step_s": step,
+        "images_per_s": workload.batch / step,
+        "gflops": step_operations(workload) / step / 1e9,
+    }
+    if workload.device == "cpu":
+        found["floor_s"] = floor_seconds(workload, rounds)
+        found["step_over_floor"] = step / found["floor_s"]
+        found["peak_memory_mb"] = peak_megabytes(workload, "minivit")
+    found |= _scaling(workload, min(rounds, 5))
+    if options.against:
+        found |= _against(workload, options)
+    return found
+
+
+def _scaling(workload: Workload, rounds: int) -> dict[str, float]:
+    """Time of twice the batch, and of twice the depth, over the time of one; measured in turns."""
+    one = ours(workload).step
+    batch = ours(workload._replace(batch=2 * workload.batch)).step
+    depth = ours(workload._replace(config=workload.config.replace(depth=2 * workload.config.depth))).step
+    return {
+        "double_batch": median_ratio(batch, one, rounds)[2],
+        "double_depth": median_ratio(depth, one, rounds)[2],
+    }
+
+
+def _against(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
+    """Ratios to PyTorch, below 1 where minivit is faster; the models are shown to be the same first."""
+    side, other = ours(workload), theirs(workload)
+    logits, expected = np.concatenate([to_host(part) for part in side.forward()]), other.forward()
+    off = float(np.abs(logits - expected).max() / np.abs(expected).max())
+    if off > 1e-3:
+        raise MinivitError(f"the logits of minivit and PyTorch differ by {off:.1e}; the comparison would mean nothing")
+    import torch
+
+    _, their_step, ratio = median_ratio(side.step, other.step, options.rounds)
+    _, their_forward, inference = median_ratio(side.forward, other.forward, options.rounds)
+    found: dict[str, Any] = {
+        "torch": torch.__version__,
+        "torch_step_s": their_step,
+        "ratio_eager": ratio,
+        "torch_forward_s": their_forward,
+        "ratio_inference": inference,
+    }
+    if workload.device == "cpu":
+        found["torch_peak_memory_mb"] = peak_megabytes(workload, "torch")
+        found["ratio_memory"] = peak_megabytes(workload, "minivit") / found["torch_peak_memory_mb"]
+    if options.compile:
+        _, found["torch_compile_step_s"], found["ratio_compile"] = median_ratio(
+            side.step, theirs(workload, compiled=True).step, options.rounds
+        )
+    return found
+
+
+_LINES = (
+    ("forward", "forward_s", "{:8.3f} s"),
+    ("backward", "backward_s", "{:8.3f} s"),
+    ("optimiser", "optimizer_s", "{:8.3f} s"),
+    ("whole step", "step_s", "{:8.3f} s"),
+    ("images a second", "images_per_s", "{:8.1f}"),
+    ("GFLOP/s of matrix products", "gflops", "{:8.1f}"),
+    ("matrix products alone", "floor_s", "{:8.3f} s"),
+    ("step / matrix products", "step_over_floor", "{:8.2f}"),
+    ("memory of a step", "peak_memory_mb", "{:8.0f} MiB"),
+    ("twice the batch / one", "double_batch", "{:8.2f}"),
+    ("twice the depth / one", "double_depth", "{:8.2f}"),
+    ("PyTorch eager, whole step", "torch_step_s", "{:8.3f} s"),
+    ("PyTorch eager, inference", "torch_forward_s", "{:8.3f} s"),
+    ("PyTorch memory", "torch_peak_memory_mb", "{:8.0f} MiB"),
+    ("torch.compile, whole step", "torch_compile_step_s", "{:8.3f} s"),
+    ("step / PyTorch eager", "ratio_eager", "{:8.2f}"),
+    ("inference / PyTorch eager", "ratio_inference", "{:8.2f}"),
+    ("memory / PyTorch eager", "ratio_memory", "{:8.2f}"),
+    ("step / torch.compile", "ratio_compile", "{:8.2f}"),
+)
+
+
+def _table(found: dict[str, Any]) -> str:
+    where = "GPU" if found["device"] == "cuda" else f"{found['threads']} core{'s' * (found['threads'] > 1)}"
+    head = f"{found['model']}; {found['batch']} images, {where}, ops {found['ops']}, NumPy {found['numpy']}"
+    return "\n".join([head, *(f"  {text:<28}{form.format(found[k])}" for text, k, form in _LINES if k in found)])

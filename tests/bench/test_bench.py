@@ -1,0 +1,80 @@
+"""What is measured is what it says: the operations, the same model on both sides, ratios of runs in turns."""
+
+import time
+
+import numpy as np
+import pytest
+
+from minivit.bench.floor import _products_for, floor_seconds
+from minivit.bench.memory import peak_megabytes
+from minivit.bench.ours import ours
+from minivit.bench.theirs import theirs
+from minivit.bench.timing import median_ratio, median_seconds, seconds_of
+from minivit.bench.workload import Workload, products, step_operations
+from minivit.model import ViTConfig, variant
+from minivit.training.settings import TrainSettings
+
+CONFIG = ViTConfig(image_size=16, patch_size=4, width=24, depth=2, heads=3, classes=5)
+SMALL = Workload(CONFIG, 20, TrainSettings())
+
+
+def test_operations_of_the_paper_s_smallest_model():
+    """Ti/16 at 224 pixels: 1.3 GFLOP a picture is 1.3e9 multiply-adds (DeiT, table 1)."""
+    forward = step_operations(Workload(variant("Ti/16"), 1, TrainSettings())) / 3
+    assert forward == pytest.approx(2 * 1.25e9, rel=0.03)
+
+
+def test_operations_grow_with_batch_and_depth():
+    assert step_operations(SMALL._replace(batch=40)) == 2 * step_operations(SMALL)
+    deeper = step_operations(SMALL._replace(config=CONFIG.replace(depth=4))) / step_operations(SMALL)
+    assert 1.8 < deeper < 2.0
+
+
+def test_the_floor_multiplies_what_a_step_does():
+    """As many multiplications as the operations counted, forward and twice on the way back."""
+    groups = _products_for(SMALL, SMALL.batch)
+    counted = sum(times * 2.0 * np.prod(a.shape) * b.shape[-1] for times, three in groups for a, b, _ in three)
+    assert counted == step_operations(SMALL)
+    assert len(groups) == len(products(CONFIG))
+    assert all(out.shape == (a @ b).shape for _, three in groups for a, b, out in three)
+    assert 0.0 < floor_seconds(SMALL, 1) < 5.0
+
+
+def test_each_side_runs_and_ours_learns():
+    side = ours(SMALL)
+    logits = np.concatenate(side.forward())
+    assert logits.shape == (20, 5)
+    side.gradients()
+    side.step()
+    assert not np.array_equal(np.concatenate(side.forward()), logits), "a step changes the model"
+
+
+@pytest.mark.parametrize("pooling", ["class_token", "mean"])
+@pytest.mark.parametrize("gelu", ["tanh", "erf"])
+def test_both_sides_are_the_same_model(pooling, gelu):
+    pytest.importorskip("torch")
+    workload = SMALL._replace(config=CONFIG.replace(pooling=pooling, gelu=gelu))
+    one, other = ours(workload), theirs(workload)
+    for _ in range(2):  # as they start, and after a step
+        np.testing.assert_allclose(np.concatenate(one.forward()), other.forward(), atol=2e-4)
+        one.step()
+        other.step()
+
+
+def test_medians_and_ratios():
+    ratio = median_ratio(lambda: time.sleep(0.004), lambda: time.sleep(0.002), 5)
+    assert ratio[0] > ratio[1]
+    assert 1.3 < ratio[2] < 2.5
+    assert seconds_of(lambda: time.sleep(0.003)) >= 0.003
+    calls = []
+    median_seconds(lambda: calls.append(1), 4)
+    assert len(calls) == 5, "one run that is not counted"
+    turns = []
+    median_ratio(lambda: turns.append("a"), lambda: turns.append("b"), 3)
+    assert "".join(turns) == "ab" + "ab" + "ba" + "ab"
+
+
+def test_memory_grows_with_what_is_kept():
+    wide = Workload(ViTConfig(width=192, depth=6, heads=3), 64, TrainSettings())
+    kept, again = (peak_megabytes(wide._replace(settings=TrainSettings(recompute=r)), "minivit") for r in (False, True))
+    assert 20.0 < again < kept < 1000.0

@@ -1,0 +1,77 @@
+"""`minivit bench`: the table, JSON, the picture, and what cannot be measured."""
+
+import json
+
+import pytest
+from helpers.command import minivit, refused
+
+KEYS = {
+    "model", "batch", "device", "threads", "ops", "python", "numpy", "forward_s", "backward_s", "optimizer_s", "step_s",
+    "images_per_s", "gflops", "floor_s", "step_over_floor", "peak_memory_mb", "double_batch", "double_depth",
+}  # fmt: skip
+TORCH_KEYS = {"torch", "torch_step_s", "torch_forward_s", "torch_peak_memory_mb"}
+RATIOS = {"ratio_eager", "ratio_inference", "ratio_memory"}
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(
+        "[model]\nimage_size = 16\nwidth = 24\ndepth = 1\nheads = 2\ndropout = 0.1\n[training]\nbatch_size = 20\n"
+    )
+    return path
+
+
+def test_json(capsys, small):
+    outcome = minivit(capsys, "bench", "--config", small, "--rounds", 2, "--json")
+    assert outcome.code == 0
+    found = json.loads(outcome.out)
+    assert set(found) == KEYS
+    assert found["batch"] == 20
+    assert found["images_per_s"] == pytest.approx(20 / found["step_s"])
+    assert found["step_over_floor"] == pytest.approx(found["step_s"] / found["floor_s"])
+
+
+def test_against_torch(capsys, small, tmp_path):
+    pytest.importorskip("torch")
+    picture = tmp_path / "bench.png"
+    outcome = minivit(
+        capsys, "bench", "--config", small, "--rounds", 2, "--against", "torch", "--json", "--plot", picture
+    )
+    found = json.loads(outcome.out)
+    assert set(found) == KEYS | TORCH_KEYS | RATIOS
+    assert all(found[name] > 0.0 for name in RATIOS)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_says_where_it_was_measured(capsys, small):
+    out = minivit(
+        capsys, "bench", "--config", small, "--rounds", 1, "--ops", "reference", "--threads", 1, "--gelu", "erf",
+        "--batch-size", 4, "--recompute",
+    ).out  # fmt: skip
+    assert "4 images, 1 core, ops reference" in out
+    assert "GELU erf" in out
+    for words in ("whole step", "matrix products alone", "memory of a step", "twice the depth / one"):
+        assert words in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rounds", "0"], "--rounds is 0; expected at least 1"),
+        (["--compile"], "give --against torch with it"),
+        (["--config", "none.toml"], "none.toml cannot be read"),
+        (["--batch-size", "0"], "batch_size is 0"),
+        (["--threads", "-1"], "threads is -1"),
+        (["--against", "jax"], "invalid choice: 'jax'"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(capsys, words, said):
+    assert said in refused(capsys, "bench", *words)
+
+
+def test_without_torch_the_comparison_is_refused(capsys, small, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    assert "install minivit[torch]" in refused(
+        capsys, "bench", "--config", small, "--rounds", "1", "--against", "torch"
+    )
