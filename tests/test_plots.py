@@ -5,7 +5,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from minivit.gradcheck import StepSweep
-from minivit.plots import plot_accuracy, plot_image, plot_loss, plot_step_sweep, save_curves, save_predictions
+from minivit.plots import (
+    plot_accuracy,
+    plot_image,
+    plot_loss,
+    plot_step_sweep,
+    plot_step_times,
+    save_curves,
+    save_predictions,
+)
 from minivit.training.run_directory import EpochRow
 
 ROWS = [EpochRow(i, 10 * i, 0.1, 2.0 / i, 0.2 * i, 2.5 / i, 0.1 * i, 1.0, 3.0, 100.0) for i in (1, 2, 3)]
@@ -82,3 +90,13 @@ def test_a_step_sweep_is_drawn_with_a_line_for_each_method_and_type():
     assert lines[1].get_ydata().tolist() == [1e-3, 1e-1]
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "step h")
     assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == 3
+
+
+def test_step_times_are_stacked_beside_pytorch_s_and_the_floor():
+    found = {"batch": 8, "forward_s": 0.2, "backward_s": 0.5, "optimizer_s": 0.1, "torch_step_s": 1.0, "floor_s": 0.6}
+    ax = plot_step_times(Figure().subplots(), found)
+    bars = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
+    assert bars == pytest.approx([(0.0, 0.2), (0.2, 0.5), (0.7, 0.1), (0.0, 1.0)])
+    assert len({bar.get_hatch() for bar in ax.patches[:3]}) == 3, "told apart without colour"
+    assert ax.get_lines()[0].get_xdata()[0] == 0.6
+    assert ax.get_xlabel() == "seconds for a training step of 8 images"

@@ -67,3 +67,13 @@ def test_its_measured_figures_are_those_of_the_results():
     assert " | ".join(accuracies) in README
     accuracy = json.loads((results / "results.json").read_text())["test_accuracy"]
     assert f"**{100 * accuracy:.2f} %**" in README
+
+
+def test_its_speeds_are_those_that_were_measured():
+    import json
+
+    found = json.loads((ROOT / "examples/results/cpu_step/erf.json").read_text())
+    for number in ("step_s", "torch_step_s", "torch_compile_step_s", "ratio_eager", "ratio_compile", "floor_s"):
+        assert f"{found[number]:.2f}" in README.split("## How fast it is")[1].split("##")[0]
+    reference = json.loads((ROOT / "examples/results/cpu_step/reference_tanh.json").read_text())
+    assert f"{reference['ratio_eager']:.2f} of" in README

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivit.arrays import Array
-from minivit.bench.timing import median_seconds
+from minivit.bench.timing import Run, median_seconds
 from minivit.bench.workload import Workload, products
 from minivit.threads import in_parts
 from minivit.training.step import parts_of
@@ -18,19 +18,17 @@ from minivit.training.step import parts_of
 Factors = tuple[Array, Array, Array]  # a, b and where a @ b goes
 
 
-def floor_seconds(workload: Workload, rounds: int) -> float:
-    """Seconds of the products of one training step on the CPU."""
+def floor_run(workload: Workload) -> Run:
+    """The products of one training step on the CPU, to be run and timed: the faster one of the two ways."""
     whole = _products_for(workload, workload.batch)
-    seconds = [median_seconds(lambda: _multiply(whole), rounds)]
     parts = parts_of(workload.batch, workload.settings.accumulate)
     by_part = [_products_for(workload, part.stop - part.start) for part in parts]
-    threads = workload.settings.threads
 
     def side_by_side() -> None:
-        for _ in in_parts(lambda i: _multiply(by_part[i]), len(parts), threads):
+        for _ in in_parts(lambda i: _multiply(by_part[i]), len(parts), workload.settings.threads):
             pass
 
-    return min(*seconds, median_seconds(side_by_side, rounds))
+    return min((lambda: _multiply(whole), side_by_side), key=lambda run: median_seconds(run, 3))
 
 
 def _products_for(workload: Workload, images: int) -> list[tuple[int, list[Factors]]]:

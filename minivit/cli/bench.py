@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minivit.arrays import choose_device, to_host
-from minivit.bench.floor import floor_seconds
+from minivit.bench.floor import floor_run
 from minivit.bench.memory import peak_megabytes
 from minivit.bench.ours import ours
 from minivit.bench.theirs import theirs
@@ -106,8 +106,7 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
         "gflops": step_operations(workload) / step / 1e9,
     }
     if workload.device == "cpu":
-        found["floor_s"] = floor_seconds(workload, rounds)
-        found["step_over_floor"] = step / found["floor_s"]
+        _, found["floor_s"], found["step_over_floor"] = median_ratio(side.step, floor_run(workload), rounds)
         found["peak_memory_mb"] = peak_megabytes(workload, "minivit")
     found |= _scaling(workload, min(rounds, 5))
     if options.against:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from minivit.bench.floor import _products_for, floor_seconds
+from minivit.bench.floor import _products_for, floor_run
 from minivit.bench.memory import peak_megabytes
 from minivit.bench.ours import ours
 from minivit.bench.theirs import theirs
@@ -37,7 +37,7 @@ def test_the_floor_multiplies_what_a_step_does():
     assert counted == step_operations(SMALL)
     assert len(groups) == len(products(CONFIG))
     assert all(out.shape == (a @ b).shape for _, three in groups for a, b, out in three)
-    assert 0.0 < floor_seconds(SMALL, 1) < 5.0
+    assert 0.0 < seconds_of(floor_run(SMALL)) < 5.0
 
 
 def test_each_side_runs_and_ours_learns():
