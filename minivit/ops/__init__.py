@@ -6,7 +6,6 @@ Every namespace has the names and signatures of `reference`; a fast one replaces
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from types import ModuleType
 
 from minivit.errors import MinivitError
@@ -21,10 +20,15 @@ def choose_ops(wanted: str = "auto", device: str = "cpu") -> ModuleType:
     """
     if wanted not in NAMES:
         raise MinivitError(f"ops {wanted!r} is not known; expected one of {', '.join(map(repr, NAMES))}")
-    compiled = importlib.util.find_spec("numba") is not None
     if wanted == "cpu" and device != "cpu":
         raise MinivitError(f"ops 'cpu' runs on the CPU, but the device is {device!r}; choose --ops auto")
-    if wanted == "cpu" and not compiled:
-        raise MinivitError("ops 'cpu' needs Numba, which is not installed; install minivit[fast], or choose --ops auto")
-    fast = device == "cpu" and compiled and wanted != "reference"
-    return importlib.import_module(f"minivit.ops.{'cpu' if fast else 'reference'}")
+    if device == "cpu" and wanted != "reference":
+        try:
+            return importlib.import_module("minivit.ops.cpu")
+        except ImportError as error:  # no Numba, or one that does not go with this NumPy
+            if wanted == "cpu":
+                raise MinivitError(
+                    f"ops 'cpu' needs Numba, which cannot be imported ({error}); install minivit[fast], or choose "
+                    "--ops auto"
+                ) from error
+    return importlib.import_module("minivit.ops.reference")

@@ -18,5 +18,8 @@ _FAST = {"contract", "nsz", "arcp", "reassoc"}
 
 
 def kernel(function: Any) -> Any:
-    """Compile a function once for each type, for any thread; the machine code is kept on disk."""
-    return njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")(function)
+    """Compile a function once for each type, for any thread; the machine code is kept on disk, if it may be."""
+    try:
+        return njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")(function)
+    except RuntimeError:  # no folder that it could be written to
+        return njit(nogil=True, fastmath=_FAST, error_model="numpy")(function)
