@@ -1,0 +1,1 @@
+"""Fused twins for NVIDIA GPUs: CUDA kernels, and the host code that launches them."""

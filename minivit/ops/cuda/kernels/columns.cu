@@ -1,0 +1,93 @@
+// Passes over a matrix (rows, columns) in which a thread owns V neighbouring columns: the bias, GELU, and what
+// a bias's gradient needs, sums over the rows. Block y of the grid takes rows y, y + gridDim.y, ...; its sums are
+// one row of `partial` (gridDim.y, columns), which sum_rows adds up in order: no atomics, the same result each time.
+//
+// Readable twins: minivit/functions/linear.py, gelu.py.
+#include "common.cuh"
+#define V (VECTOR)
+
+#define SQRT_2_OVER_PI ((real)0.79788456080286536)
+#define CUBIC ((real)0.044715)
+#define SQRT_HALF ((real)0.70710678118654752)
+#define INV_SQRT_2PI ((real)0.39894228040143268)
+
+// The share of a standard normal below x, and d(x Phi(x)) / dx. ERF picks the form.
+__device__ __forceinline__ real normal_share(real x) {
+#if ERF
+    return (1 + erf(x * SQRT_HALF)) / 2;
+#else
+    return (1 + tanh(SQRT_2_OVER_PI * x * (1 + CUBIC * x * x))) / 2;
+#endif
+}
+__device__ __forceinline__ real gelu_slope(real x) {
+    const real phi = normal_share(x);
+#if ERF
+    return phi + x * exp(-x * x / 2) * INV_SQRT_2PI;
+#else
+    return phi + x * 2 * phi * (1 - phi) * SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x);
+#endif
+}
+
+// y += b, in place.
+extern "C" __global__ void add_bias(storage* y, const storage* b, int rows, int columns) {
+    const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (at >= columns) return;
+    real bias[V], v[V];
+    load<V>(b + at, bias);
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+        load<V>(y + (long)row * columns + at, v);
+        for (int i = 0; i < V; ++i) v[i] += bias[i];
+        save<V>(y + (long)row * columns + at, v);
+    }
+}
+
+// pre += b, in place, and h = gelu(pre). The sum is rounded to storage first: backward sees the same number.
+extern "C" __global__ void bias_gelu(storage* pre, const storage* b, int rows, int columns, storage* h) {
+    const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (at >= columns) return;
+    real bias[V], v[V];
+    load<V>(b + at, bias);
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+        const long start = (long)row * columns + at;
+        load<V>(pre + start, v);
+        for (int i = 0; i < V; ++i) v[i] = widen(narrow(v[i] + bias[i]));
+        save<V>(pre + start, v);
+        for (int i = 0; i < V; ++i) v[i] *= normal_share(v[i]);
+        save<V>(h + start, v);
+    }
+}
+
+// dh *= gelu'(pre), in place, and partial sums of the result: the gradient of the bias.
+extern "C" __global__ void gelu_backward(storage* dh, const storage* pre, int rows, int columns, real* partial) {
+    const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (at >= columns) return;
+    real sums[V] = {}, v[V], d[V];
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+        const long start = (long)row * columns + at;
+        load<V>(pre + start, v); load<V>(dh + start, d);
+        for (int i = 0; i < V; ++i) { d[i] *= gelu_slope(v[i]); sums[i] += d[i]; }
+        save<V>(dh + start, d);
+    }
+    for (int i = 0; i < V; ++i) partial[(long)blockIdx.y * columns + at + i] = sums[i];
+}
+
+// Partial sums over the rows of dy.
+extern "C" __global__ void column_sums(const storage* dy, int rows, int columns, real* partial) {
+    const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (at >= columns) return;
+    real sums[V] = {}, d[V];
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+        load<V>(dy + (long)row * columns + at, d);
+        for (int i = 0; i < V; ++i) sums[i] += d[i];
+    }
+    for (int i = 0; i < V; ++i) partial[(long)blockIdx.y * columns + at + i] = sums[i];
+}
+
+// sums = the rows of partial (rows, columns), added in their order.
+extern "C" __global__ void sum_rows(const real* partial, int rows, int columns, real* sums) {
+    const int at = blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= columns) return;
+    real sum = 0;
+    for (int row = 0; row < rows; ++row) sum += partial[(long)row * columns + at];
+    sums[at] = sum;
+}

@@ -1,0 +1,55 @@
+// What all kernels share: storage types, loads of several numbers at once, sums over a warp, random numbers.
+//
+// STORAGE is the type of activations in memory, 16 for bfloat16, 32 for float and 64 for double; `real` is what
+// is computed in: float, or double where double is stored. Compiled with -DSTORAGE=16, 32 or 64.
+#pragma once
+#if STORAGE == 16
+#include <cuda_bf16.h>
+typedef __nv_bfloat16 storage;
+typedef float real;
+__device__ __forceinline__ real widen(storage x) { return __bfloat162float(x); }
+__device__ __forceinline__ storage narrow(real x) { return __float2bfloat16_rn(x); }
+#elif STORAGE == 32
+typedef float storage;
+typedef float real;
+__device__ __forceinline__ real widen(storage x) { return x; }
+__device__ __forceinline__ storage narrow(real x) { return x; }
+#else
+typedef double storage;
+typedef double real;
+__device__ __forceinline__ real widen(storage x) { return x; }
+__device__ __forceinline__ storage narrow(real x) { return x; }
+#endif
+
+#define WARP 32
+#define ALL_LANES 0xffffffffu
+#define LOWEST ((real)-3.0e38f)  // below every number that a model makes
+
+// V numbers that lie side by side, read and written in one access: 8 bytes of bfloat16, 16 of float.
+template <int V> struct __align__(V * sizeof(storage)) Pack { storage x[V]; };
+
+template <int V> __device__ __forceinline__ void load(const storage* from, real (&into)[V]) {
+    const Pack<V> pack = *reinterpret_cast<const Pack<V>*>(from);
+#pragma unroll
+    for (int i = 0; i < V; ++i) into[i] = widen(pack.x[i]);
+}
+
+template <int V> __device__ __forceinline__ void save(storage* into, const real (&from)[V]) {
+    Pack<V> pack;
+#pragma unroll
+    for (int i = 0; i < V; ++i) pack.x[i] = narrow(from[i]);
+    *reinterpret_cast<Pack<V>*>(into) = pack;
+}
+
+// The sum, or the largest, of x over the lanes of a warp; every lane gets it.
+__device__ __forceinline__ real warp_sum(real x) {
+    for (int lane = WARP / 2; lane; lane /= 2) x += __shfl_xor_sync(ALL_LANES, x, lane);
+    return x;
+}
+__device__ __forceinline__ real warp_max(real x) {
+    for (int lane = WARP / 2; lane; lane /= 2) {
+        const real other = __shfl_xor_sync(ALL_LANES, x, lane);
+        x = other > x ? other : x;
+    }
+    return x;
+}

@@ -1,0 +1,37 @@
+// Softmax, cross-entropy, its gradient and whether the prediction was right, in one pass: a warp takes an image.
+//
+//     loss = -sum_c t_c log p_c,   t = (1 - smoothing) [c is the label] + smoothing / classes
+//     dlogits = (p - t) dloss / images
+//
+// Readable twin: minivit/functions/cross_entropy.py.
+#include "common.cuh"
+
+// losses (images,) and hits (images,), both divided by nothing; dlogits (images, classes) for dloss = 1.
+extern "C" __global__ void cross_entropy(const storage* logits, const long long* labels, real smoothing, int images,
+                                         int classes, storage* dlogits, real* losses, real* hits) {
+    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
+    if (row >= images) return;
+    const storage* z = logits + (long)row * classes;
+    real top = LOWEST;
+    int best = classes;  // the first of the largest, as argmax
+    for (int c = lane; c < classes; c += WARP)
+        if (widen(z[c]) > top) { top = widen(z[c]); best = c; }
+    for (int step = WARP / 2; step; step /= 2) {
+        const real other = __shfl_xor_sync(ALL_LANES, top, step);
+        const int where = __shfl_xor_sync(ALL_LANES, best, step);
+        if (other > top || (other == top && where < best)) { top = other; best = where; }
+    }
+    real total = 0, all = 0;
+    for (int c = lane; c < classes; c += WARP) { total += exp(widen(z[c]) - top); all += widen(z[c]) - top; }
+    total = warp_sum(total); all = warp_sum(all);
+    const real log_total = log(total), share = smoothing / classes;
+    const int label = (int)labels[row];
+    for (int c = lane; c < classes; c += WARP) {
+        const real t = (c == label ? 1 - smoothing : 0) + share;
+        dlogits[(long)row * classes + c] = narrow((exp(widen(z[c]) - top) / total - t) / images);
+    }
+    if (lane == 0) {
+        losses[row] = log_total - (1 - smoothing) * (widen(z[label]) - top) - share * all;
+        hits[row] = best == label;
+    }
+}

@@ -1,0 +1,80 @@
+"""The CUDA sources as text: what is compiled on a GPU machine, and checked on any other.
+
+A kernel file is compiled for what is known when it is first used (a width, a storage type), given as macros:
+loops over a row become straight code in registers.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+KERNELS = Path(__file__).parent / "kernels"
+STORAGE = {"bfloat16": 16, "float32": 32, "float64": 64}  # the macro's value for each dtype of activations
+
+
+class Build(NamedTuple):
+    """One compilation of a kernel file; two equal ones are the same program."""
+
+    file: str  # "layer_norm", of layer_norm.cu
+    macros: tuple[tuple[str, int], ...]  # STORAGE, WIDTH, ...
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The macros as compiler options."""
+        return ("--std=c++17", *(f"-D{name}={value}" for name, value in self.macros))
+
+
+def build(file: str, dtype: str, **macros: int) -> Build:
+    """The build of `file` for activations of `dtype`. Raises ValueError for a dtype that is not stored."""
+    if dtype not in STORAGE:
+        raise ValueError(f"{file}.cu: no storage type for {dtype}; expected one of {', '.join(STORAGE)}")
+    return Build(file, (("STORAGE", STORAGE[dtype]), *sorted(macros.items())))
+
+
+@functools.cache
+def source(file: str) -> str:
+    """The text of `file`.cu with this package's own includes put in place."""
+    return _inline((KERNELS / f"{file}.cu").read_text(encoding="utf-8"), set())
+
+
+def _inline(text: str, seen: set[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in seen:
+            return ""
+        seen.add(name)
+        return _inline((KERNELS / name).read_text(encoding="utf-8").replace("#pragma once\n", ""), seen)
+
+    return re.sub(r'^#include "([^"]+)"$', replace, text, flags=re.MULTILINE)
+
+
+class Parameter(NamedTuple):
+    """One parameter of a kernel."""
+
+    type: str  # "storage", "real", "int", "long", ...
+    pointer: bool
+    name: str
+
+
+_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+
+
+def signatures(file: str) -> dict[str, tuple[Parameter, ...]]:
+    """The kernels of `file`.cu and their parameters."""
+    return {
+        name: tuple(_parameter(text) for text in parameters.split(","))
+        for name, parameters in _KERNEL.findall(source(file))
+    }
+
+
+def _parameter(text: str) -> Parameter:
+    words = text.replace("*", " * ").split()
+    return Parameter(" ".join(w for w in words[:-1] if w not in ("const", "*")), "*" in words, words[-1])
+
+
+def kernel_files() -> list[str]:
+    """Every kernel file's name."""
+    return sorted(path.stem for path in KERNELS.glob("*.cu"))

@@ -1,0 +1,109 @@
+"""CUDA kernels on the CPU: a kernel file is compiled by g++ with `shim.h` and called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivit.ops.cuda.source import Build, Parameter, signatures, source
+
+SHIM = Path(__file__).parent / "shim.h"
+AVAILABLE = shutil.which("g++") is not None
+_INTEGERS = {
+    "int": np.dtype(np.int32),
+    "long": np.dtype(np.int64),
+    "long long": np.dtype(np.int64),
+    "float": np.dtype(np.float32),
+    "unsigned char": np.dtype(np.uint8),
+}
+_STRUCTS = {"Address": np.dtype(np.uint64), "Rates": None}  # arrays of words, of reals
+
+
+def _dtype(parameter: Parameter, build: Build) -> np.dtype[Any]:
+    """The array or scalar type that a parameter takes in this build."""
+    storage = dict(build.macros)["STORAGE"]
+    real = np.dtype(np.float64 if storage == 64 else np.float32)
+    if parameter.type == "storage":
+        if storage == 16:
+            import ml_dtypes
+
+            return np.dtype(ml_dtypes.bfloat16)
+        return real
+    if parameter.type in ("real", "Rates"):
+        return real
+    return _STRUCTS.get(parameter.type) or _INTEGERS[parameter.type]
+
+
+@functools.cache
+def _library(build: Build) -> ctypes.CDLL:
+    """The build as a shared library with a function run_<kernel>(grid, block, arguments) for each kernel."""
+    text = source(build.file).replace("#include <cuda_bf16.h>", "").replace("extern __shared__ char memory[];", "")
+    text = text.replace("reinterpret_cast<real*>(memory)", "reinterpret_cast<real*>(dynamic_shared)")
+    lines = [f'#include "{SHIM}"', text]
+    for name, parameters in signatures(build.file).items():
+        given = ", ".join(
+            f"({p.type}*)arguments[{i}]" if p.pointer else f"*({p.type}*)arguments[{i}]"
+            for i, p in enumerate(parameters)
+        )
+        lines.append(
+            f'extern "C" void run_{name}(const int* grid, const int* block, void** arguments)'
+            f" {{ cuda_on_cpu::launch(grid, block, [=] {{ {name}({given}); }}); }}"
+        )
+    whole = "\n".join(lines)
+    digest = hashlib.sha256((whole + SHIM.read_text() + str(build.options)).encode()).hexdigest()[:20]
+    folder = Path(tempfile.mkdtemp(prefix="minivit-cuda-on-cpu-"))
+    code, library = folder / f"{digest}.cpp", folder / f"{digest}.so"
+    code.write_text(whole, encoding="utf-8")
+    command = [
+        "g++",
+        "-O1",
+        "-ffp-contract=off",
+        "-shared",
+        "-fPIC",
+        "-w",
+        *build.options,
+        str(code),
+        "-o",
+        str(library),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{build}: {done.stderr[:4000]}")
+    loaded = ctypes.CDLL(str(library))
+    shutil.rmtree(folder)
+    return loaded
+
+
+def run(build: Build, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any]) -> None:
+    """Run a kernel on NumPy arrays (None: a null pointer) and NumPy scalars, as CuPy would launch it.
+
+    Raises TypeError where an argument's type is not the kernel's: on a GPU that would be silent nonsense.
+    """
+    parameters = signatures(build.file)[kernel]
+    if len(arguments) != len(parameters):
+        raise TypeError(f"{kernel} takes {len(parameters)} arguments, got {len(arguments)}")
+    keep, pointers = [], (ctypes.c_void_p * len(arguments))()
+    for i, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
+        dtype = _dtype(parameter, build)
+        if parameter.pointer:
+            if argument is None:
+                continue
+            if not isinstance(argument, np.ndarray) or argument.dtype != dtype or not argument.flags.c_contiguous:
+                found = getattr(argument, "dtype", type(argument))
+                raise TypeError(f"{kernel}: {parameter.name} needs a contiguous array of {dtype}, got {found}")
+            pointers[i] = argument.ctypes.data
+        else:
+            if not isinstance(argument, np.generic) or argument.dtype != dtype:
+                raise TypeError(f"{kernel}: {parameter.name} needs a scalar of {dtype}, got {argument!r}")
+            keep.append(np.array(argument))
+            pointers[i] = keep[-1].ctypes.data
+    sizes = [(ctypes.c_int * 3)(*size, *(1,) * (3 - len(size))) for size in (grid, block)]
+    getattr(_library(build), f"run_{kernel}")(*sizes, pointers)

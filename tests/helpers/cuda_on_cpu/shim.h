@@ -1,0 +1,112 @@
+// Runs a CUDA kernel on the CPU: every CUDA thread is a coroutine, and a block's coroutines take turns, each until
+// it waits for others. Blocks run one after another. Slow, but the arithmetic and the order of waiting are the GPU's.
+#pragma once
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __shared__ static
+#define __align__(n) alignas(n)
+
+struct dim3 { int x, y, z; };
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
+alignas(16) static char dynamic_shared[1 << 20];
+
+using std::erf; using std::exp; using std::log; using std::sqrt; using std::tanh;
+
+// bfloat16: the upper half of a float, rounded to nearest, ties to even.
+struct __nv_bfloat16 { uint16_t bits; };
+inline float __bfloat162float(__nv_bfloat16 x) { uint32_t bits = (uint32_t)x.bits << 16; float y; memcpy(&y, &bits, 4); return y; }
+inline __nv_bfloat16 __float2bfloat16_rn(float x) {
+    uint32_t bits; memcpy(&bits, &x, 4);
+    if (x != x) return {0x7fff};
+    return {(uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)((unsigned __int128)a * b >> 64);
+}
+
+namespace cuda_on_cpu {
+enum State { running, at_block, at_warp, done };
+struct Thread { ucontext_t context; std::vector<char> stack; State state; double slot[2]; int phase; };
+static std::vector<Thread> threads;
+static ucontext_t scheduler;
+static int current;
+
+inline void wait(State what) {
+    const int self = current;
+    threads[self].state = what;
+    swapcontext(&threads[self].context, &scheduler);
+}
+
+// Whether all that `self` waits for have come: those of its block, or of its warp, that still run.
+inline bool may_go(int self) {
+    const State what = threads[self].state;
+    if (what == running) return true;
+    const int first = what == at_warp ? self / 32 * 32 : 0;
+    const int last = what == at_warp ? std::min<int>(first + 32, threads.size()) : threads.size();
+    for (int i = first; i < last; ++i)
+        if (threads[i].state != what && threads[i].state != done) return false;
+    return true;
+}
+
+template <typename Body> void body_of(Body* body) { (*body)(); threads[current].state = done; }
+template <typename Body> void trampoline(unsigned low, unsigned high) {
+    body_of((Body*)((uintptr_t)low | (uintptr_t)high << 32));
+}
+
+template <typename Body> void run_block(Body body) {
+    threads.resize(blockDim.x);
+    for (int i = 0; i < blockDim.x; ++i) {
+        Thread& t = threads[i];
+        t.state = running; t.phase = 0;
+        t.stack.resize(1 << 16);
+        getcontext(&t.context);
+        t.context.uc_stack.ss_sp = t.stack.data(); t.context.uc_stack.ss_size = t.stack.size();
+        t.context.uc_link = &scheduler;
+        const uintptr_t p = (uintptr_t)&body;
+        makecontext(&t.context, (void (*)())trampoline<Body>, 2, (unsigned)p, (unsigned)(p >> 32));
+    }
+    for (;;) {
+        std::vector<int> ready;
+        bool all_done = true;
+        for (int i = 0; i < blockDim.x; ++i) {
+            all_done &= threads[i].state == done;
+            if (threads[i].state != done && may_go(i)) ready.push_back(i);
+        }
+        if (all_done) return;
+        if (ready.empty()) { fprintf(stderr, "the block waits for threads that never come\n"); abort(); }
+        for (int i : ready) {
+            current = i; threadIdx = {i, 0, 0};
+            threads[i].state = running;
+            swapcontext(&scheduler, &threads[i].context);
+        }
+    }
+}
+
+template <typename Body> void launch(const int* grid, const int* block, Body body) {
+    gridDim = {grid[0], grid[1], grid[2]}; blockDim = {block[0], block[1], block[2]};
+    for (int y = 0; y < grid[1]; ++y)
+        for (int x = 0; x < grid[0]; ++x) { blockIdx = {x, y, 0}; run_block(body); }
+}
+}  // namespace cuda_on_cpu
+
+inline void __syncthreads() { cuda_on_cpu::wait(cuda_on_cpu::at_block); }
+
+// A lane leaves its value in one of two slots in turn, so that a fast lane's next value overwrites nothing.
+template <typename T> T __shfl_xor_sync(unsigned, T x, int lane) {
+    using namespace cuda_on_cpu;
+    const int self = current, slot = threads[self].phase++ % 2;
+    threads[self].slot[slot] = x;
+    wait(at_warp);
+    const int other = (self ^ lane) < (int)threads.size() ? self ^ lane : self;
+    return (T)threads[other].slot[slot];
+}

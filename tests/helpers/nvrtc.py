@@ -1,0 +1,75 @@
+"""NVIDIA's run-time compiler, which needs no driver and no GPU: does a kernel compile, and with what registers?"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from minivit.ops.cuda.source import Build, source
+
+
+class Use(NamedTuple):
+    """What the assembler says of one kernel."""
+
+    registers: int
+    spilled: int  # bytes stored to memory because registers ran out
+
+
+def folder() -> Path | None:
+    """Where the wheels of NVIDIA keep lib/ and include/; None where they are not installed."""
+    spec = importlib.util.find_spec("nvidia")
+    roots = spec.submodule_search_locations if spec else None
+    for root in roots or ():
+        for found in Path(root).glob("cu*/lib/libnvrtc.so.*"):
+            return found.parent.parent
+    return None
+
+
+class Nvrtc:
+    """The compiler of the wheels in `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        library = next(path for path in (root / "lib").glob("libnvrtc.so.*"))
+        self.library = ctypes.CDLL(str(library))
+
+    def compile(self, build: Build, architecture: str) -> dict[str, Use]:
+        """Compile to machine code for `architecture`, "sm_90". Raises RuntimeError with the compiler's words."""
+        program = ctypes.c_void_p()
+        text = source(build.file).encode()
+        self._check(
+            self.library.nvrtcCreateProgram(ctypes.byref(program), text, f"{build.file}.cu".encode(), 0, None, None)
+        )
+        options = [*build.options, f"-arch={architecture}", f"-I{self.root / 'include'}", "-Xptxas=-v"]
+        given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+        failed = self.library.nvrtcCompileProgram(program, len(options), given)
+        size = ctypes.c_size_t()
+        self._check(self.library.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
+        log = ctypes.create_string_buffer(size.value)
+        self._check(self.library.nvrtcGetProgramLog(program, log))
+        self.library.nvrtcDestroyProgram(ctypes.byref(program))
+        said = log.value.decode()
+        if failed:
+            raise RuntimeError(f"{build}: {said}")
+        return _uses(said)
+
+    def _check(self, failed: int) -> None:
+        if failed:
+            raise RuntimeError(f"NVRTC error {failed}")
+
+
+def _uses(log: str) -> dict[str, Use]:
+    parts = re.split(r"Compiling entry function '(\w+)'", log)[1:]
+    return {
+        name: Use(_number(r"Used (\d+) registers", said), _number(r"(\d+) bytes spill stores", said))
+        for name, said in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    assert found is not None, f"the assembler no longer says {pattern}"
+    return int(found[1])

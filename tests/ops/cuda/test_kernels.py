@@ -1,0 +1,219 @@
+"""The kernels' arithmetic, run on the CPU, against the readable functions in float64."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+from helpers.cuda_on_cpu import AVAILABLE, run
+
+from minivit import functions as fn
+from minivit.arrays import Array
+from minivit.data import normalise, random_crop_and_flip
+from minivit.ops.cuda.source import build
+from minivit.randomness import PURPOSES, Key, generator
+from minivit.training.optimizers import adamw, clip_by_norm, fresh_moments
+from minivit.training.settings import TrainSettings
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs g++ to run CUDA kernels on the CPU")
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+# Relative L2 error against float64 of the same (rounded) arguments: the last digit of the type, a few times.
+TOLERANCE = {np.dtype(np.float64): 1e-14, np.dtype(np.float32): 1e-6, BFLOAT16: 4e-3}
+DTYPES = sorted(TOLERANCE, key=str)
+
+
+@pytest.fixture(params=DTYPES, ids=str)
+def dtype(request: pytest.FixtureRequest) -> np.dtype:
+    return request.param
+
+
+def real_of(dtype: np.dtype) -> type:
+    return np.float64 if dtype == np.float64 else np.float32
+
+
+def random(*shape: int, dtype: np.dtype, seed: int = 0) -> Array:
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
+
+
+def exact(x: Array) -> Array:
+    return x.astype(np.float64)
+
+
+def assert_close(found: Array, expected: Array, dtype: np.dtype) -> None:
+    error = np.linalg.norm(exact(found) - expected) / np.linalg.norm(expected)
+    assert error < TOLERANCE[dtype], error
+
+
+@pytest.mark.parametrize("width", [384, 36, 7])
+@pytest.mark.parametrize("with_onto", [True, False])
+def test_layer_norm(dtype: np.dtype, width: int, with_onto: bool) -> None:
+    rows, blocks, real = 11, 2, real_of(dtype)
+    x, dy, onto = (random(rows, width, dtype=dtype, seed=i) for i in range(3))
+    g, b = (random(width, dtype=dtype, seed=i) for i in (3, 4))
+    y, dx = np.empty_like(x), np.empty_like(x)
+    mean, rstd, partial = np.empty(rows, real), np.empty(rows, real), np.empty((blocks, 2, width), real)
+    program = build("layer_norm", dtype.name, WIDTH=width)
+    run(program, "layer_norm", (3,), (128,), [x, g, b, real(1e-6), np.int32(rows), y, mean, rstd])
+    given = onto if with_onto else None
+    run(program, "layer_norm_backward", (blocks,), (128,), [dy, x, g, mean, rstd, given, np.int32(rows), dx, partial])
+    expected, cache = fn.layer_norm(exact(x), exact(g), exact(b))
+    dx_expected, dg, db = fn.layer_norm_backward(exact(dy), cache)
+    assert_close(y, expected, dtype)
+    assert_close(dx, dx_expected + (exact(onto) if with_onto else 0), dtype)
+    assert_close(partial.sum(axis=0)[0], dg, dtype)
+    assert_close(partial.sum(axis=0)[1], db, dtype)
+
+
+@pytest.mark.parametrize("form", ["tanh", "erf"])
+@pytest.mark.parametrize(("columns", "vector"), [(8, 4), (7, 1)])
+def test_bias_and_gelu(dtype: np.dtype, form: fn.GeluForm, columns: int, vector: int) -> None:
+    rows, grid = 9, (1, 2)
+    pre, dh, b = (random(*s, dtype=dtype, seed=i) for i, s in enumerate([(rows, columns)] * 2 + [(columns,)]))
+    x = (exact(pre) + exact(b)).astype(dtype)
+    expected, cache = fn.gelu(exact(x), form)
+    dx = fn.gelu_backward(exact(dh), cache)
+    size = [np.int32(rows), np.int32(columns)]
+    program = build("columns", dtype.name, VECTOR=vector, ERF=int(form == "erf"))
+    h, partial, sums = np.empty_like(pre), np.empty((2, columns), real_of(dtype)), np.empty(columns, real_of(dtype))
+    run(program, "bias_gelu", grid, (32,), [pre, b, *size, h])
+    run(program, "gelu_backward", grid, (32,), [dh, pre, *size, partial])
+    run(program, "sum_rows", (1,), (32,), [partial, np.int32(2), np.int32(columns), sums])
+    assert_close(h, expected, dtype)
+    assert_close(dh, dx, dtype)
+    assert_close(sums, dx.sum(axis=0), dtype)
+
+
+def test_bias_and_its_gradient(dtype: np.dtype) -> None:
+    rows, columns = 9, 8
+    y, b = random(rows, columns, dtype=dtype), random(columns, dtype=dtype)
+    expected = exact(y) + exact(b)
+    program = build("columns", dtype.name, VECTOR=4, ERF=0)
+    size = [np.int32(rows), np.int32(columns)]
+    partial = np.empty((4, columns), real_of(dtype))
+    run(program, "column_sums", (1, 4), (32,), [y, *size, partial])
+    assert_close(partial.sum(axis=0), exact(y).sum(axis=0), dtype)
+    run(program, "add_bias", (1, 3), (32,), [y, b, *size])
+    assert_close(y, expected, dtype)
+
+
+@pytest.mark.parametrize(("columns", "stride"), [(5, 8), (64, 64), (65, 72)])
+def test_softmax_of_scores(dtype: np.dtype, columns: int, stride: int) -> None:
+    rows, scale, real = 5, 0.3, real_of(dtype)
+    s, dp = (random(rows, stride, dtype=dtype, seed=i) for i in range(2))
+    p, cache = fn.softmax(exact(s[:, :columns]) * float(real(scale)))
+    program = build("softmax", dtype.name, COLUMNS=columns, STRIDE=stride)
+    run(program, "softmax", (2,), (128,), [s, real(scale), np.int32(rows)])
+    assert_close(s[:, :columns], p, dtype)
+    assert not s[:, columns:].any()
+    ds = float(real(scale)) * fn.softmax_backward(exact(dp[:, :columns]), cache)
+    run(program, "softmax_backward", (2,), (128,), [dp, s, real(scale), np.int32(rows)])
+    assert_close(dp[:, :columns], ds, dtype)
+    assert not dp[:, columns:].any()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("path_rate", [0.0, 0.5])
+@pytest.mark.parametrize("with_z", [True, False])
+def test_residual_draws_the_masks_of_numpy(dtype: np.dtype, rate: float, path_rate: float, with_z: bool) -> None:
+    key, per_image = Key(2**40 + 7, "dropout", 3, 11, site=6), 21
+    z, x = (random(4, per_image, dtype=dtype, seed=i) for i in range(2))
+    address = np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch], np.uint64)
+    y = np.empty_like(x)
+    numbers = [np.int32(key.site), np.float32(rate), np.float32(path_rate), np.int64(x.size), np.int32(per_image)]
+    run(build("residual", dtype.name), "residual", (1,), (32,), [z if with_z else None, x, address, *numbers, y])
+    branch, _ = fn.dropout(exact(x), float(np.float32(rate)), key)
+    branch, _ = fn.drop_path(branch, float(np.float32(path_rate)), key.at(key.site + 1))
+    assert_close(y, branch + exact(z) if with_z else branch, dtype)
+    if rate == path_rate == 0.0:  # and without an address nothing is read there
+        run(build("residual", dtype.name), "residual", (1,), (32,), [z, x, None, *numbers, y])
+        assert_close(y, exact(z) + exact(x), dtype)
+
+
+def test_uniform_numbers_are_numpys_bit_for_bit() -> None:
+    """With a rate just above or below a number, its mask changes: the draws themselves agree."""
+    key = Key(5, "dropout", 1, 2, site=3)
+    drawn = generator(key).random(50, dtype=np.float32)
+    ones, y = np.ones(50, np.float32), np.empty(50, np.float32)
+    address = np.array([5, PURPOSES.index("dropout"), 2, 1], np.uint64)
+    for number in drawn[:10]:
+        for rate in (number, np.nextafter(number, np.float32(1), dtype=np.float32)):
+            numbers = [np.int32(3), rate, np.float32(0), np.int64(50), np.int32(50)]
+            run(build("residual", "float32"), "residual", (1,), (32,), [None, ones, address, *numbers, y])
+            np.testing.assert_array_equal(y > 0, drawn >= rate)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("classes", [10, 100])
+def test_cross_entropy(dtype: np.dtype, smoothing: float, classes: int) -> None:
+    images, real = 6, real_of(dtype)
+    logits, labels = random(images, classes, dtype=dtype), np.array([0, 3, 9, 5, 5, 1])
+    logits[1, 3] = 50  # one that is sure, and right
+    logits[2, [4, 7]] = 60  # and one that cannot decide: the first counts
+    dlogits, losses, hits = np.empty_like(logits), np.empty(images, real), np.empty(images, real)
+    sizes = [np.int32(images), np.int32(classes)]
+    program = build("cross_entropy", dtype.name)
+    run(program, "cross_entropy", (2,), (128,), [logits, labels, real(smoothing), *sizes, dlogits, losses, hits])
+    loss, cache = fn.cross_entropy(exact(logits), labels, float(real(smoothing)))
+    assert_close(losses.mean(), loss, np.dtype(real))
+    assert_close(dlogits, fn.cross_entropy_backward(1.0, cache), dtype)
+    np.testing.assert_array_equal(hits, logits.argmax(axis=1) == labels)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.5, 1e9])
+def test_adamw(dtype: np.dtype, clip: float) -> None:
+    real, size, decayed, step = real_of(dtype), 700, 400, 2
+    p, g = (random(size, dtype=np.dtype(real), seed=i) for i in range(2))
+    m, v = 0.1 * random(size, dtype=np.dtype(real), seed=2), random(size, dtype=np.dtype(real), seed=3) ** 2
+    settings = TrainSettings(weight_decay=0.1)
+    p_exact, g_exact = exact(p), exact(g)
+    moments = fresh_moments(p_exact, "adamw")
+    moments.first[...], moments.second[...] = m, v
+    norm = clip_by_norm(g_exact, clip)
+    adamw(p_exact, g_exact, moments, step + 1, 1e-2, decayed, settings)
+
+    b1, b2 = settings.beta1, settings.beta2
+    table = np.array([[1e-2, 1 / (1 - b1**t), (1 - b2**t) ** -0.5] for t in range(1, 5)], real)
+    partial, found, copy = np.empty(3, real), np.empty(2, real), np.empty(size, dtype)
+    program = build("adamw", dtype.name)
+    run(program, "sum_squares", (3,), (64,), [g, np.int64(size), partial])
+    run(program, "clip_factor", (1,), (32,), [partial, np.int32(3), real(clip), found])
+    numbers = [real(b1), real(b2), real(settings.adam_eps), real(settings.weight_decay)]
+    sizes = [np.int64(decayed), np.int64(size)]
+    run(program, "adamw", (11,), (64,), [p, g, m, v, copy, table, np.array([step]), found, *numbers, *sizes])
+    assert_close(found[0], norm, np.dtype(real))
+    for mine, theirs in ((p, p_exact), (m, moments.first), (v, moments.second)):
+        assert_close(mine, theirs, np.dtype(real))
+    np.testing.assert_array_equal(copy, p.astype(dtype))
+
+
+@pytest.mark.parametrize(("padding", "flip"), [(4, True), (0, True), (2, False)])
+def test_augment(dtype: np.dtype, padding: int, flip: bool) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 3, 8, 12), np.uint8)
+    index, key, real = np.array([6, 0, 3, 3, 1], np.int32), Key(4, "augment", 1, 2), real_of(dtype)
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    images = random_crop_and_flip(pictures[index], key, padding, flip)
+    expected, _ = fn.patchify(normalise(images, mean, std, np.float64), (2, 4))
+
+    rng = generator(key)
+    mirrored = (rng.random(len(index)) < 0.5) & flip
+    top, left = rng.integers(0, 2 * padding + 1, (2, len(index)))
+    moves = np.stack([top, left, mirrored], axis=1).astype(np.int32)
+    scale, shift = (1 / (255 * np.array(std))).astype(real), (-np.array(mean) / np.array(std)).astype(real)
+    patches = np.empty(expected.shape, dtype)
+    program = build("augment", dtype.name, CHANNELS=3, HEIGHT=8, COLUMNS=12, PATCH_ROWS=2, PATCH_COLUMNS=4)
+    sizes = [np.int32(len(index)), np.int32(padding)]
+    run(program, "augment", (6,), (256,), [pictures, index, moves, scale, shift, *sizes, patches])
+    assert_close(patches, expected, dtype)
+
+
+def test_the_stand_in_refuses_wrong_types() -> None:
+    program, x = build("columns", "float32", VECTOR=1, ERF=0), np.zeros((2, 3), np.float32)
+    with pytest.raises(TypeError, match="rows needs a scalar of int32"):
+        run(program, "add_bias", (1,), (32,), [x, x[0], 2, np.int32(3)])
+    with pytest.raises(TypeError, match="b needs a contiguous array of float32, got float64"):
+        run(program, "add_bias", (1,), (32,), [x, np.zeros(3), np.int32(2), np.int32(3)])
+    with pytest.raises(TypeError, match="y needs a contiguous array"):
+        run(program, "add_bias", (1,), (32,), [x.T, x[0], np.int32(2), np.int32(3)])
+    with pytest.raises(TypeError, match="takes 4 arguments, got 3"):
+        run(program, "add_bias", (1,), (32,), [x, x[0], np.int32(2)])

@@ -1,0 +1,52 @@
+"""Every kernel compiles for the GPUs it is meant for, and keeps its numbers in registers."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.cuda_builds import all_builds
+from helpers.nvrtc import Nvrtc, folder
+
+from minivit.ops.cuda.source import Build, build, kernel_files, signatures, source
+
+BUILDS = all_builds()
+
+
+@pytest.fixture(scope="module")
+def nvrtc() -> Nvrtc:
+    root = folder()
+    if root is None:
+        pytest.skip("needs NVIDIA's run-time compiler: pip install nvidia-cuda-nvrtc nvidia-cuda-runtime")
+    return Nvrtc(root)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("program", BUILDS, ids=lambda b: b.file + "".join(f"-{v}" for _, v in b.macros))
+def test_compiles_without_spilling(
+    nvrtc: Nvrtc, program: Build, architecture: str, record_property: pytest.RecordProperty
+) -> None:
+    uses = nvrtc.compile(program, architecture)
+    record_property("registers", uses)
+    assert set(uses) == set(signatures(program.file))
+    assert all(use.spilled == 0 for use in uses.values()), uses
+    # 256 threads of a block, twice on a multiprocessor of 65536 registers, where activations are not float64.
+    assert dict(program.macros)["STORAGE"] == 64 or all(use.registers <= 128 for use in uses.values()), uses
+
+
+def test_a_broken_kernel_does_not_compile(nvrtc: Nvrtc) -> None:
+    with pytest.raises(RuntimeError, match="WIDTH"):
+        nvrtc.compile(build("layer_norm", "float32"), "sm_90")
+
+
+def test_every_kernel_file_is_built() -> None:
+    assert {b.file for b in BUILDS} == set(kernel_files())
+
+
+def test_sources_are_self_contained() -> None:
+    for file in kernel_files():
+        assert '#include "' not in source(file)
+        assert signatures(file)
+
+
+def test_unknown_storage() -> None:
+    with pytest.raises(ValueError, match="no storage type for int8; expected one of bfloat16, float32, float64"):
+        build("columns", "int8")
