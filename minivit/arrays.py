@@ -34,7 +34,17 @@ def array_module(x: Any) -> Any:
 
 def is_complex(x: Array) -> bool:
     """Whether x (any shape) is complex, as in the complex-step derivative check."""
-    return bool(array_module(x).isdtype(x.dtype, "complex floating"))
+    return not _is_bfloat16(x) and bool(array_module(x).isdtype(x.dtype, "complex floating"))
+
+
+def _is_bfloat16(x: Array) -> bool:
+    """bfloat16 is no type of NumPy's own: `isdtype` refuses it."""
+    return getattr(x.dtype, "name", "") == "bfloat16"
+
+
+def is_integer(x: Array) -> bool:
+    """Whether x (any shape) holds integers."""
+    return not _is_bfloat16(x) and bool(array_module(x).isdtype(x.dtype, "integral"))
 
 
 def real_part(x: Array) -> Array:
@@ -48,13 +58,13 @@ def cast(x: Array, dtype: Any) -> Array:
 
 
 def wide(x: Array) -> Array:
-    """Return x (any shape) as float32 if it is narrower (float16), else x itself.
+    """Return x (any shape) as float32 if it is narrower (float16, bfloat16), else x itself.
 
     Statistics, softmax, losses and parameter gradients are computed on wide(x): a float16 sum of 65
     tokens loses three of its eleven bits.
     """
     xp = array_module(x)
-    narrow = xp.isdtype(x.dtype, "real floating") and xp.finfo(x.dtype).bits < 32
+    narrow = _is_bfloat16(x) or (xp.isdtype(x.dtype, "real floating") and xp.finfo(x.dtype).bits < 32)
     return xp.astype(x, xp.float32) if narrow else x
 
 

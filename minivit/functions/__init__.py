@@ -33,6 +33,7 @@ from minivit.functions.pooling import (
     pool_mean,
     pool_mean_backward,
 )
+from minivit.functions.residual import residual, residual_backward
 from minivit.functions.softmax import softmax, softmax_backward
 
 __all__ = [
@@ -65,6 +66,8 @@ __all__ = [
     "pool_mean_backward",
     "prepend_class_token",
     "prepend_class_token_backward",
+    "residual",
+    "residual_backward",
     "sincos_positions",
     "softmax",
     "softmax_backward",

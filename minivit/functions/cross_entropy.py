@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minivit.arrays import Array, array_module, cast, real_part, wide
+from minivit.arrays import Array, array_module, cast, is_integer, real_part, wide
 
 
 class CrossEntropyCache(NamedTuple):
@@ -61,7 +61,7 @@ def _target_weights(logits: Array, targets: Array) -> Array:
         )
     if targets.ndim == 2:
         return targets
-    if not xp.isdtype(targets.dtype, "integral"):
+    if not is_integer(targets):
         raise ValueError(f"cross_entropy: labels (B,) need an integer type, got {targets.dtype}")
     classes = logits.shape[1]
     if xp.__name__ == "numpy" and targets.size and not 0 <= int(targets.min()) <= int(targets.max()) < classes:

@@ -66,6 +66,12 @@ FUNCTIONS: dict[str, Case] = {
     ),
     "dropout": Case(fn.dropout, fn.dropout_backward, (normal(23, 3, 5, 7), 0.4, DROP_KEY)),
     "drop_path": Case(fn.drop_path, fn.drop_path_backward, (normal(24, 9, 3, 5), 0.4, DROP_KEY)),
+    "residual": Case(
+        fn.residual,
+        fn.residual_backward,
+        (normal(35, 9, 3, 5), normal(36, 9, 3, 5), 0.4, 0.3, DROP_KEY),
+        like_x=2,
+    ),
     "prepend_class_token": Case(
         fn.prepend_class_token, fn.prepend_class_token_backward, (normal(25, 3, 5, 7), normal(26, 7))
     ),

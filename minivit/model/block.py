@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from minivit.arrays import Array
 from minivit.functions import GeluForm
 from minivit.functions.attention import MultiHeadAttentionCache
-from minivit.functions.dropout import DropoutCache
 from minivit.functions.layer_norm import LayerNormCache
 from minivit.functions.mlp import MlpCache
+from minivit.functions.residual import ResidualCache
 from minivit.model.params import BlockParams
 from minivit.randomness import Key
 
@@ -39,12 +39,10 @@ class BlockCache(NamedTuple):
 
     norm1: LayerNormCache
     attention: MultiHeadAttentionCache
-    dropout1: DropoutCache
-    drop_path1: DropoutCache
+    residual1: ResidualCache
     norm2: LayerNormCache
     mlp: MlpCache
-    dropout2: DropoutCache
-    drop_path2: DropoutCache
+    residual2: ResidualCache
 
 
 def block(
@@ -52,31 +50,27 @@ def block(
 ) -> tuple[Array, BlockCache]:
     """Pass z (B, T, D) through one block. Returns y like z, and the cache. Without a key nothing is dropped."""
     p, rate, path_rate = params, settings.dropout, settings.drop_path
-    sites = [None if key is None else key.at(key.site + i) for i in range(SITES)]
+    # Sites: 0 and 1 the first branch's dropout and drop path, 2 the MLP's own dropout, 3 and 4 the second branch's.
+    site = [None if key is None else key.at(key.site + i) for i in range(SITES)]
 
     x, norm1 = ops.layer_norm(z, p.norm1_gain, p.norm1_bias, settings.eps)
     x, attention = ops.multi_head_attention(x, p.qkv_weight, p.qkv_bias, p.out_weight, p.out_bias, settings.heads)
-    x, dropout1 = ops.dropout(x, rate, sites[0])
-    x, drop_path1 = ops.drop_path(x, path_rate, sites[1])
-    z = z + x
+    z, residual1 = ops.residual(z, x, rate, path_rate, site[0])
 
     x, norm2 = ops.layer_norm(z, p.norm2_gain, p.norm2_bias, settings.eps)
-    x, mlp = ops.mlp(x, p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias, settings.gelu, rate, sites[2])
-    x, dropout2 = ops.dropout(x, rate, sites[3])
-    x, drop_path2 = ops.drop_path(x, path_rate, sites[4])
-    return z + x, BlockCache(norm1, attention, dropout1, drop_path1, norm2, mlp, dropout2, drop_path2)
+    x, mlp = ops.mlp(x, p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias, settings.gelu, rate, site[2])
+    y, residual2 = ops.residual(z, x, rate, path_rate, site[3])
+    return y, BlockCache(norm1, attention, residual1, norm2, mlp, residual2)
 
 
 def block_backward(dy: Array, cache: BlockCache, ops: Any) -> tuple[Array, BlockParams]:
     """Gradients (dz, dparams) for dy (B, T, D): dz like dy, dparams float32 or wider. Changes no argument."""
-    dx = ops.drop_path_backward(dy, cache.drop_path2)
-    dx = ops.dropout_backward(dx, cache.dropout2)
+    dz, dx = ops.residual_backward(dy, cache.residual2)
     dx, dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias = ops.mlp_backward(dx, cache.mlp)
     dx, dnorm2_gain, dnorm2_bias = ops.layer_norm_backward(dx, cache.norm2)
-    dz = dy + dx
+    dz = dz + dx
 
-    dx = ops.drop_path_backward(dz, cache.drop_path1)
-    dx = ops.dropout_backward(dx, cache.dropout1)
+    dz, dx = ops.residual_backward(dz, cache.residual1)
     dx, dqkv_weight, dqkv_bias, dout_weight, dout_bias = ops.multi_head_attention_backward(dx, cache.attention)
     dx, dnorm1_gain, dnorm1_bias = ops.layer_norm_backward(dx, cache.norm1)
     return dz + dx, BlockParams(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array, array_module
+from minivit.arrays import Array, array_module, is_integer
 from minivit.functions.dropout import DropoutCache
 from minivit.functions.embedding import EmbeddingCache, sincos_positions
 from minivit.functions.layer_norm import LayerNormCache
@@ -166,7 +166,7 @@ def _check_images(images: Array, config: ViTConfig) -> None:
     expected = (config.channels, *config.image_size)
     if images.ndim != 4 or images.shape[1:] != expected:
         raise ValueError(f"vit: images {images.shape} need shape (B, C, H, W) with (C, H, W) = {expected}")
-    if array_module(images).isdtype(images.dtype, "integral"):
+    if is_integer(images):
         raise ValueError(f"vit: images of {images.dtype} need to be normalised to the parameters' dtype first")
 
 

@@ -50,6 +50,8 @@ from minivit.ops.reference import (  # noqa: F401  (as they are: fast enough, or
     pool_mean_backward,
     prepend_class_token,
     prepend_class_token_backward,
+    residual,
+    residual_backward,
     sincos_positions,
     softmax,
     softmax_backward,

@@ -253,6 +253,11 @@ FUNCTION_BUGS = {
     "dropout: mask drawn again": (CASES["dropout"], dropout_redrawn),
     "dropout: not rescaled": (CASES["dropout"], dropout_not_rescaled),
     "drop_path: a mask per number": (CASES["drop_path"], drop_path_kept_by_number),
+    "residual: masks forgotten": (CASES["residual"], lambda dy, cache: (dy, dy)),
+    "residual: masks on the stream too": (
+        CASES["residual"],
+        lambda dy, cache: (fn.residual_backward(dy, cache)[1],) * 2,
+    ),
     "class token: mean over the batch": (CASES["prepend_class_token"], class_token_mean),
     "class token: at the other end": (CASES["prepend_class_token"], class_token_at_the_end),
     "positions: first image only": (CASES["add_positions"], positions_first_image),

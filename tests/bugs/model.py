@@ -63,13 +63,13 @@ def broken_block(residual1=1.0, residual2=1.0, dropped1=True, dropped2=True, nor
         norm1, norm2 = (cache.norm2, cache.norm1) if norms_swapped else (cache.norm1, cache.norm2)
         dx = dy
         if dropped2:
-            dx = fn.dropout_backward(fn.drop_path_backward(dx, cache.drop_path2), cache.dropout2)
+            dx = fn.dropout_backward(fn.drop_path_backward(dx, cache.residual2.drop_path), cache.residual2.dropout)
         dx, *dmlp = fn.mlp_backward(dx, cache.mlp)
         dx, dg2, db2 = fn.layer_norm_backward(dx, norm2)
         dz = residual2 * dy + dx
         dx = dy if branch_of_dy else dz
         if dropped1:
-            dx = fn.dropout_backward(fn.drop_path_backward(dx, cache.drop_path1), cache.dropout1)
+            dx = fn.dropout_backward(fn.drop_path_backward(dx, cache.residual1.drop_path), cache.residual1.dropout)
         dx, *dattention = fn.multi_head_attention_backward(dx, cache.attention)
         dx, dg1, db1 = fn.layer_norm_backward(dx, norm1)
         return residual1 * dz + dx, BlockParams(dg1, db1, *dattention, dg2, db2, *dmlp)

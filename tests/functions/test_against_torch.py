@@ -1,5 +1,7 @@
 """Every function and the whole model against PyTorch's autograd, in float64. Skipped without PyTorch."""
 
+import math
+
 import numpy as np
 import pytest
 from helpers.cases import CASES, Case, as_tuple, assert_close, is_float, random, random_images, random_params
@@ -25,6 +27,7 @@ TWINS = {
     "mlp": lambda x, w1, b1, w2, b2, form, rate, kept: mlp(x, w1, b1, w2, b2, "none", kept),
     "dropout": lambda x, rate, kept: x * kept,
     "drop_path": lambda x, rate, kept: x * kept,
+    "residual": lambda z, x, rate, path_rate, kept: z + x * kept,
     "prepend_class_token": lambda x, token: torch.cat([token.expand(x.shape[0], 1, -1), x], dim=1),
     "add_positions": torch.add,
     "pool_class_token": lambda x: x[:, 0],
@@ -48,7 +51,8 @@ def test_function(name):
 
     args = [tensor(a) if is_float(a) else tensor(a, False) if isinstance(a, np.ndarray) else a for a in case.args]
     if isinstance(args[-1], Key):
-        args[-1] = kept(getattr(cache, "dropout", cache))
+        masks = [cache.dropout, cache.drop_path] if name == "residual" else [getattr(cache, "dropout", cache)]
+        args[-1] = math.prod(map(kept, masks))
     torch_y = TWINS[name](*args)
     torch_y.backward(tensor(dy, False))
     assert_close(y, torch_y.detach().numpy(), TORCH)

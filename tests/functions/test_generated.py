@@ -133,6 +133,13 @@ def drop_path(draw):
 
 
 @st.composite
+def residual(draw):
+    shape = draw(st.lists(sizes, min_size=1, max_size=4))
+    key = draw(st.sampled_from([None, DROP_KEY.at(draw(seeds))]))
+    return fn.residual, draw(arrays(*shape)), draw(arrays(*shape)), draw(rates), draw(rates), key
+
+
+@st.composite
 def prepend_class_token(draw):
     batch, tokens, width = draw(sizes), draw(sizes), draw(sizes)
     return fn.prepend_class_token, draw(arrays(batch, tokens, width)), draw(arrays(width))
@@ -194,6 +201,7 @@ GENERATED = {
     "mlp": mlp(),
     "dropout": dropout(),
     "drop_path": drop_path(),
+    "residual": residual(),
     "prepend_class_token": prepend_class_token(),
     "add_positions": add_positions(),
     "pool_class_token": pool_class_token(),

@@ -59,10 +59,10 @@ def model(p, images, config, cache):
         b = {name.split(".")[2]: x for name, x in p.items() if name.startswith(f"blocks.{i}.")}
         x = nn.layer_norm(z, (config.width,), b["norm1_gain"], b["norm1_bias"], config.eps)
         x = multi_head_attention(x, b["qkv_weight"], b["qkv_bias"], b["out_weight"], b["out_bias"], config.heads)
-        z = z + x * kept(c.dropout1) * kept(c.drop_path1)
+        z = z + x * kept(c.residual1.dropout) * kept(c.residual1.drop_path)
         x = nn.layer_norm(z, (config.width,), b["norm2_gain"], b["norm2_bias"], config.eps)
         x = mlp(x, b["fc1_weight"], b["fc1_bias"], b["fc2_weight"], b["fc2_bias"], form, kept(c.mlp.dropout))
-        z = z + x * kept(c.dropout2) * kept(c.drop_path2)
+        z = z + x * kept(c.residual2.dropout) * kept(c.residual2.drop_path)
     z = nn.layer_norm(z, (config.width,), p["norm_gain"], p["norm_bias"], config.eps)
     z = z[:, 0] if config.pooling == "class_token" else z.mean(1)
     return z @ p["head_weight"] + p["head_bias"]

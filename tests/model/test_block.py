@@ -67,9 +67,9 @@ def test_without_its_branches_a_block_is_the_identity():
 
 def test_every_mask_has_an_address_of_its_own():
     _, cache = block(random(1, 64, 5, 8), block_params(), block_settings(), reference, KEY)
-    masks = [cache.dropout1.mask, cache.dropout2.mask]
+    masks = [cache.residual1.dropout.mask, cache.residual2.dropout.mask]
     assert not np.array_equal(*masks)
-    assert not np.array_equal(cache.drop_path1.mask, cache.drop_path2.mask)
+    assert not np.array_equal(cache.residual1.drop_path.mask, cache.residual2.drop_path.mask)
     assert cache.mlp.dropout.mask.shape == (64, 5, 5)
 
 

@@ -85,7 +85,10 @@ def test_every_layer_gets_the_settings():
         assert_close(norm.rstd, 1.0 / np.sqrt(norm.x.var(-1, keepdims=True) + 0.5), 1e-14)
     assert [b.mlp.gelu.form for b in cache.blocks] == ["erf", "erf"]
     assert [b.attention.heads for b in cache.blocks] == [2, 2]
-    drops = [cache.dropout, *(c for b in cache.blocks for c in (b.dropout1, b.mlp.dropout, b.dropout2))]
+    drops = [
+        cache.dropout,
+        *(c for b in cache.blocks for c in (b.residual1.dropout, b.mlp.dropout, b.residual2.dropout)),
+    ]
     assert [c.rate for c in drops] == [0.3] * 7
 
 
@@ -99,8 +102,8 @@ def test_every_choice_changes_the_logits(change):
 def test_every_mask_of_the_model_is_another():
     config = ViTConfig(depth=3, dropout=0.5, drop_path=0.5)
     _, cache = vit(random_params(config), random_images(config, 32), config, key=KEY)
-    masks = [cache.dropout.mask] + [c.mask for b in cache.blocks for c in (b.dropout1, b.dropout2)]
-    paths = [c.mask for b in cache.blocks for c in (b.drop_path1, b.drop_path2) if c.mask is not None]
+    masks = [cache.dropout.mask] + [c.mask for b in cache.blocks for c in (b.residual1.dropout, b.residual2.dropout)]
+    paths = [c.mask for b in cache.blocks for c in (b.residual1.drop_path, b.residual2.drop_path) if c.mask is not None]
     for same_shape in (masks, paths, [b.mlp.dropout.mask for b in cache.blocks]):
         assert len({mask.tobytes() for mask in same_shape}) == len(same_shape)
 
@@ -109,7 +112,7 @@ def test_a_key_at_another_site_makes_no_two_masks_alike():
     """A caller may put a key at any site, 6 say; the model's own masks still have to differ from each other."""
     config = TINY.replace(depth=2, dropout=0.5)
     _, cache = vit(random_params(config), random_images(config, 32), config, key=KEY.at(6))
-    masks = [cache.dropout.mask] + [c.mask for b in cache.blocks for c in (b.dropout1, b.dropout2)]
+    masks = [cache.dropout.mask] + [c.mask for b in cache.blocks for c in (b.residual1.dropout, b.residual2.dropout)]
     assert len({mask.tobytes() for mask in masks}) == len(masks)
 
 
@@ -117,8 +120,8 @@ def test_a_key_at_another_site_makes_no_two_masks_alike():
 def test_drop_path_grows_with_depth(depth, rates):
     config = TINY.replace(depth=depth, drop_path=0.6)
     _, cache = vit(random_params(config), random_images(config), config, key=KEY)
-    assert [c.drop_path1.rate for c in cache.blocks] == pytest.approx(rates)
-    assert [c.drop_path2.rate for c in cache.blocks] == pytest.approx(rates)
+    assert [c.residual1.drop_path.rate for c in cache.blocks] == pytest.approx(rates)
+    assert [c.residual2.drop_path.rate for c in cache.blocks] == pytest.approx(rates)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -196,7 +199,8 @@ def test_the_given_namespace_is_what_computes():
         assert sorted(f"{name}_backward" for name in forward) == sorted(calls), "each forward call has its backward"
         assert forward.count("multi_head_attention") == forward.count("mlp") == 2
         assert forward.count("layer_norm") == 5
-        assert {"patchify", "add_positions", "linear", "dropout", "drop_path"} <= set(forward)
+        assert {"patchify", "add_positions", "linear", "dropout"} <= set(forward)
+        assert forward.count("residual") == 4
         assert ("prepend_class_token" in forward) == (pooling == "class_token")
         calls.clear()
 

@@ -1,1 +1,55 @@
-"""Fused twins for NVIDIA GPUs: CUDA kernels, and the host code that launches them."""
+"""Fused twins for NVIDIA GPUs: one pass over memory where a chain of CuPy calls makes several.
+
+    linear, mlp             products by cuBLAS; bias, GELU and their gradients in one pass
+    layer_norm              a row at a time, in registers
+    multi_head_attention    straight from the merged q k v, softmax in place
+    residual, dropout       masks drawn inside the kernel, the same as NumPy's
+
+Arrays are CuPy's in bfloat16, float32 or float64; statistics and the gradients of parameters are float32 or
+wider. Each has the name and signature of its readable function in `minivit.functions`, and is that function for
+arrays it is not made for. float32 is multiplied as TF32 unless `products.exact_products()` holds.
+"""
+
+from minivit.ops import reference
+from minivit.ops.cuda.attention import multi_head_attention, multi_head_attention_backward  # noqa: F401
+from minivit.ops.cuda.residual import (  # noqa: F401
+    dropout,
+    dropout_backward,
+    residual,
+    residual_backward,
+)
+from minivit.ops.cuda.twins import (  # noqa: F401
+    layer_norm,
+    layer_norm_backward,
+    linear,
+    linear_backward,
+    mlp,
+    mlp_backward,
+)
+from minivit.ops.reference import (  # noqa: F401  (as they are: not hot, or not in a step)
+    add_positions,
+    add_positions_backward,
+    attention,
+    attention_backward,
+    cross_entropy,
+    cross_entropy_backward,
+    drop_path,
+    drop_path_backward,
+    gelu,
+    gelu_backward,
+    patchify,
+    patchify_backward,
+    pool_class_token,
+    pool_class_token_backward,
+    pool_mean,
+    pool_mean_backward,
+    prepend_class_token,
+    prepend_class_token_backward,
+    sincos_positions,
+    softmax,
+    softmax_backward,
+    unpatchify,
+    unpatchify_backward,
+)
+
+__all__ = reference.__all__

@@ -78,7 +78,7 @@ def test_bias_and_gelu(dtype: np.dtype, form: fn.GeluForm, columns: int, vector:
     h, partial, sums = np.empty_like(pre), np.empty((2, columns), real_of(dtype)), np.empty(columns, real_of(dtype))
     run(program, "bias_gelu", grid, (32,), [pre, b, *size, h])
     run(program, "gelu_backward", grid, (32,), [dh, pre, *size, partial])
-    run(program, "sum_rows", (1,), (32,), [partial, np.int32(2), np.int32(columns), sums])
+    run(program, "sum_rows", (1,), (256,), [partial, np.int32(2), np.int32(columns), sums])
     assert_close(h, expected, dtype)
     assert_close(dh, dx, dtype)
     assert_close(sums, dx.sum(axis=0), dtype)
@@ -120,10 +120,12 @@ def test_residual_draws_the_masks_of_numpy(dtype: np.dtype, rate: float, path_ra
     z, x = (random(4, per_image, dtype=dtype, seed=i) for i in range(2))
     address = np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch], np.uint64)
     y = np.empty_like(x)
-    numbers = [np.int32(key.site), np.float32(rate), np.float32(path_rate), np.int64(x.size), np.int32(per_image)]
+    real = real_of(dtype)
+    rates = [np.float32(rate), real(1 / (1 - rate)), np.float32(path_rate), real(1 / (1 - path_rate))]
+    numbers = [np.int32(key.site), *rates, np.int64(x.size), np.int32(per_image)]
     run(build("residual", dtype.name), "residual", (1,), (32,), [z if with_z else None, x, address, *numbers, y])
-    branch, _ = fn.dropout(exact(x), float(np.float32(rate)), key)
-    branch, _ = fn.drop_path(branch, float(np.float32(path_rate)), key.at(key.site + 1))
+    branch, _ = fn.dropout(exact(x), rate, key)
+    branch, _ = fn.drop_path(branch, path_rate, key.at(key.site + 1))
     assert_close(y, branch + exact(z) if with_z else branch, dtype)
     if rate == path_rate == 0.0:  # and without an address nothing is read there
         run(build("residual", dtype.name), "residual", (1,), (32,), [z, x, None, *numbers, y])
@@ -138,7 +140,8 @@ def test_uniform_numbers_are_numpys_bit_for_bit() -> None:
     address = np.array([5, PURPOSES.index("dropout"), 2, 1], np.uint64)
     for number in drawn[:10]:
         for rate in (number, np.nextafter(number, np.float32(1), dtype=np.float32)):
-            numbers = [np.int32(3), rate, np.float32(0), np.int64(50), np.int32(50)]
+            one = np.float32(1)
+            numbers = [np.int32(3), rate, one, np.float32(0), one, np.int64(50), np.int32(50)]
             run(build("residual", "float32"), "residual", (1,), (32,), [None, ones, address, *numbers, y])
             np.testing.assert_array_equal(y > 0, drawn >= rate)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from helpers.cuda_builds import all_builds
 from helpers.nvrtc import Nvrtc, folder
@@ -22,10 +24,10 @@ def nvrtc() -> Nvrtc:
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("program", BUILDS, ids=lambda b: b.file + "".join(f"-{v}" for _, v in b.macros))
 def test_compiles_without_spilling(
-    nvrtc: Nvrtc, program: Build, architecture: str, record_property: pytest.RecordProperty
+    nvrtc: Nvrtc, program: Build, architecture: str, record_property: Callable[[str, object], None]
 ) -> None:
     uses = nvrtc.compile(program, architecture)
-    record_property("registers", uses)
+    record_property("registers", str(uses))
     assert set(uses) == set(signatures(program.file))
     assert all(use.spilled == 0 for use in uses.values()), uses
     # 256 threads of a block, twice on a multiprocessor of 65536 registers, where activations are not float64.

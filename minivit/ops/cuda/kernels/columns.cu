@@ -83,11 +83,18 @@ extern "C" __global__ void column_sums(const storage* dy, int rows, int columns,
     for (int i = 0; i < V; ++i) partial[(long)blockIdx.y * columns + at + i] = sums[i];
 }
 
-// sums = the rows of partial (rows, columns), added in their order.
+// sums = the rows of partial (rows, columns), added in a fixed order. A block takes 32 columns; each of its warps
+// adds every eighth row, and the first warp adds what the warps found.
 extern "C" __global__ void sum_rows(const real* partial, int rows, int columns, real* sums) {
-    const int at = blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= columns) return;
+    __shared__ real shares[8][WARP];
+    const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, at = blockIdx.x * WARP + lane;
     real sum = 0;
-    for (int row = 0; row < rows; ++row) sum += partial[(long)row * columns + at];
-    sums[at] = sum;
+    if (at < columns)
+        for (int row = warp; row < rows; row += 8) sum += partial[(long)row * columns + at];
+    shares[warp][lane] = sum;
+    __syncthreads();
+    if (warp == 0 && at < columns) {
+        for (int w = 1; w < 8; ++w) sum += shares[w][lane];
+        sums[at] = sum;
+    }
 }

@@ -1,0 +1,145 @@
+"""Twins of the dense functions: linear, layer norm, MLP.
+
+Each is its readable function for arrays it is not made for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit import functions as fn
+from minivit.arrays import Array, array_module
+from minivit.functions.gelu import GeluForm
+from minivit.functions.layer_norm import LayerNormCache
+from minivit.functions.linear import LinearCache
+from minivit.functions.mlp import MlpCache
+from minivit.ops.cuda.launch import (
+    THREADS,
+    WARP,
+    Columns,
+    launch,
+    norm_warps,
+    real_dtype,
+    row_blocks,
+    stored,
+    sum_rows,
+    warps_grid,
+)
+from minivit.ops.cuda.products import product
+from minivit.ops.cuda.residual import AddressedMask, dropout, dropout_backward
+from minivit.ops.cuda.source import build
+from minivit.randomness import Key
+
+
+def _rows(x: Array) -> Array:
+    """x (..., D) as rows (N, D): a view where x is contiguous."""
+    return array_module(x).ascontiguousarray(x.reshape(-1, x.shape[-1]))
+
+
+def linear(x: Array, w: Array, b: Array) -> tuple[Array, LinearCache]:
+    """Twin of `functions.linear`: x (..., D_in), w (D_in, D_out), b (D_out,)."""
+    if w.ndim != 2 or b.shape != w.shape[1:] or x.shape[-1:] != w.shape[:1] or not stored(w, b) or x.dtype != w.dtype:
+        return fn.linear(x, w, b)
+    y = product(_rows(x), w)
+    columns = Columns(y)
+    columns.run("add_bias", y, b, *columns.size)
+    return y.reshape(*x.shape[:-1], w.shape[1]), LinearCache(x, w)
+
+
+def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array]:
+    """Twin of `functions.linear_backward`: dy (..., D_out)."""
+    x, w = cache
+    rows = _rows(dy)
+    if not stored(rows, w) or x.dtype != w.dtype:
+        return fn.linear_backward(dy, cache)
+    dx, dw = _products_backward(rows, cache)
+    columns = Columns(rows)
+    partial = columns.partial()
+    columns.run("column_sums", rows, *columns.size, partial)
+    return dx.reshape(x.shape), dw, sum_rows(partial)
+
+
+def _products_backward(rows: Array, cache: LinearCache) -> tuple[Array, Array]:
+    """dx (N, D_in) and dw, float32 or wider, for dy as rows (N, D_out): a linear layer without its bias."""
+    x, w = cache
+    return product(rows, w.T), product(_rows(x).T, rows, real_dtype(rows))
+
+
+def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, LayerNormCache]:
+    """Twin of `functions.layer_norm`: x (..., D), g (D,), b (D,)."""
+    if g.shape != x.shape[-1:] or b.shape != x.shape[-1:] or not stored(x, g, b):
+        return fn.layer_norm(x, g, b, eps)
+    xp, real = array_module(x), real_dtype(x)
+    y = xp.empty_like(x)
+    mean, rstd = (xp.empty((*x.shape[:-1], 1), dtype=real) for _ in range(2))
+    program = build("layer_norm", x.dtype.name, WIDTH=x.shape[-1])
+    rows = mean.size
+    launch(program, "layer_norm", warps_grid(rows), THREADS, [x, g, b, real(eps), np.int32(rows), y, mean, rstd])
+    return y, LayerNormCache(x, g, mean, rstd)
+
+
+def layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
+    """Twin of `functions.layer_norm_backward`: dy (..., D)."""
+    x, g, mean, rstd = cache
+    dy = array_module(dy).ascontiguousarray(dy)
+    if not stored(dy, x, g):
+        return fn.layer_norm_backward(dy, cache)
+    xp, width, rows = array_module(dy), x.shape[-1], mean.size
+    warps = norm_warps(width, mean.itemsize)
+    blocks = row_blocks(rows, warps)
+    dx, partial = xp.empty_like(dy), xp.empty((blocks, 2 * width), dtype=mean.dtype)
+    program = build("layer_norm", x.dtype.name, WIDTH=width)
+    arguments = [dy, x, g, mean, rstd, None, np.int32(rows), dx, partial]
+    shared = warps * 2 * width * mean.itemsize
+    launch(program, "layer_norm_backward", (blocks,), warps * WARP, arguments, shared)
+    sums = sum_rows(partial)
+    return dx, sums[:width], sums[width:]
+
+
+class FusedMlpCache(NamedTuple):
+    """What the backward pass of the fused MLP needs."""
+
+    fc1: LinearCache
+    pre: Array  # (N, F)  what GELU got: x w1 + b1, in the storage type
+    form: GeluForm
+    dropout: AddressedMask
+    fc2: LinearCache
+
+
+def mlp(
+    x: Array,
+    fc1_weight: Array,
+    fc1_bias: Array,
+    fc2_weight: Array,
+    fc2_bias: Array,
+    form: GeluForm = "tanh",
+    rate: float = 0.0,
+    key: Key | None = None,
+) -> tuple[Array, FusedMlpCache | MlpCache]:
+    """Twin of `functions.mlp`: x (..., D), fc1_weight (D, F), fc2_weight (F, D)."""
+    parameters = (fc1_weight, fc1_bias, fc2_weight, fc2_bias)
+    shapes_fit = x.shape[-1:] == fc1_weight.shape[:1] and fc1_bias.shape == fc1_weight.shape[1:]
+    if not shapes_fit or form not in ("tanh", "erf") or not stored(*parameters) or x.dtype != fc1_weight.dtype:
+        return fn.mlp(x, *parameters, form, rate, key)
+    pre = product(_rows(x), fc1_weight)
+    h = array_module(pre).empty_like(pre)
+    columns = Columns(pre, erf=form == "erf")
+    columns.run("bias_gelu", pre, fc1_bias, *columns.size, h)
+    h, mask = dropout(h.reshape(*x.shape[:-1], -1), rate, key)
+    y, fc2 = linear(h, fc2_weight, fc2_bias)
+    return y, FusedMlpCache(LinearCache(x, fc1_weight), pre, form, mask, fc2)
+
+
+def mlp_backward(dy: Array, cache: FusedMlpCache | MlpCache) -> tuple[Array, Array, Array, Array, Array]:
+    """Twin of `functions.mlp_backward`: dy (..., D)."""
+    if isinstance(cache, MlpCache):
+        return fn.mlp_backward(dy, cache)
+    dh, dfc2_weight, dfc2_bias = linear_backward(dy, cache.fc2)
+    dh = _rows(dropout_backward(dh, cache.dropout))  # an array of its own: linear_backward made it
+    columns = Columns(dh, erf=cache.form == "erf")
+    partial = columns.partial()
+    columns.run("gelu_backward", dh, cache.pre, *columns.size, partial)
+    dx, dfc1_weight = _products_backward(dh, cache.fc1)
+    return dx.reshape(cache.fc1.x.shape), dfc1_weight, sum_rows(partial), dfc2_weight, dfc2_bias

@@ -1,0 +1,156 @@
+"""The fused twins against their readable functions in float64, one by one and as a whole model."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from minivit import functions as fn
+from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, TINY, Case, random_params
+from minivit.model import named, vit, vit_backward
+from minivit.model.params import map_tree
+from minivit.ops.cuda.products import exact_products, product, products
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+DTYPES = [np.dtype(np.float64), np.dtype(np.float32), BFLOAT16]
+# Relative L2 error a tensor. float32 here is computed exactly; what TF32 costs is a test of its own.
+TOLERANCE = {DTYPES[0]: 1e-12, DTYPES[1]: 2e-6, BFLOAT16: 2e-2}
+TWINS = ("linear", "layer_norm", "mlp", "multi_head_attention", "dropout", "residual")
+CASES = {name: case for name, case in FUNCTIONS.items() if case.f.__name__ in TWINS}
+
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+@pytest.fixture
+def ops(xp: Any) -> types.ModuleType:
+    import minivit.ops.cuda as ops
+
+    return ops
+
+
+def is_array(x: Any) -> bool:
+    return isinstance(x, np.ndarray)
+
+
+def error(found: Any, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found.get().astype(np.float64) - expected) / max(np.linalg.norm(expected), 1e-300))
+
+
+def as_tuple(x: Any) -> tuple[Any, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+@every_dtype
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_twin_equals_its_readable_function(xp: Any, ops: types.ModuleType, case: Case, dtype: np.dtype) -> None:
+    rounded = [a.astype(dtype) if is_array(a) else a for a in case.args]
+    y_expected, cache_expected = case.f(*(a.astype(np.float64) if is_array(a) else a for a in rounded))
+    dy = np.random.default_rng(0).standard_normal(y_expected.shape).astype(dtype)
+    expected = as_tuple(case.f_backward(dy.astype(np.float64), cache_expected))
+
+    name = case.f.__name__
+    given = [xp.asarray(a) if is_array(a) else a for a in rounded]
+    with exact_products():
+        y, cache = getattr(ops, name)(*given)
+        assert type(cache) is not type(cache_expected) or name in ("linear", "layer_norm"), "the twin itself ran"
+        found = as_tuple(getattr(ops, f"{name}_backward")(xp.asarray(dy), cache))
+    assert y.dtype == dtype
+    assert error(y, y_expected) < TOLERANCE[dtype]
+    wide = np.float64 if dtype == np.float64 else np.float32
+    for i, (mine, theirs) in enumerate(zip(found, expected, strict=True)):
+        assert mine.shape == theirs.shape
+        assert mine.dtype == (dtype if i < case.like_x else wide)
+        assert error(mine, theirs) < TOLERANCE[dtype], i
+    for before, after in zip(rounded, given, strict=True):  # nothing was changed
+        assert not is_array(before) or np.array_equal(before, after.get())
+
+
+@every_dtype
+@pytest.mark.parametrize(("m", "inner", "n"), [(3, 5, 4), (1, 5, 4), (3, 1, 4), (3, 5, 1), (1, 1, 1)])
+def test_products_of_every_layout(xp: Any, dtype: np.dtype, m: int, inner: int, n: int) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((m, inner)).astype(dtype), rng.standard_normal((inner, n)).astype(dtype)
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    with exact_products():
+        for left in (xp.asarray(a), xp.asarray(np.ascontiguousarray(a.T)).T):
+            for right in (xp.asarray(b), xp.asarray(np.ascontiguousarray(b.T)).T):
+                assert error(product(left, right), expected) < TOLERANCE[dtype]
+                if dtype == BFLOAT16:
+                    wide = product(left, right, np.float32)
+                    assert wide.dtype == np.float32
+                    assert error(wide, expected) < 1e-6
+
+
+def test_products_of_views_into_larger_arrays(xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    a, b, c = rng.standard_normal((4, 5, 9)), rng.standard_normal((4, 6, 12)), np.zeros((4, 5, 8))
+    device = [xp.asarray(x) for x in (a, b, c)]
+    products(device[0][:, :, 2:5], device[1][:, :, 3:6].transpose(0, 2, 1), device[2][:, :, :6])
+    expected = a[:, :, 2:5] @ b[:, :, 3:6].transpose(0, 2, 1)
+    np.testing.assert_allclose(device[2].get()[:, :, :6], expected, rtol=1e-13)
+    assert not device[2].get()[:, :, 6:].any()
+
+
+def test_products_refuse_what_does_not_fit(xp: Any) -> None:
+    a = xp.zeros((2, 3, 4))
+    with pytest.raises(ValueError, match=r"products: a \(2, 3, 4\), b \(2, 3, 4\)"):
+        products(a, a, a)
+    with pytest.raises(ValueError, match="no unit stride"):
+        product(xp.zeros((4, 6))[::2, ::2], xp.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"c .* is transposed"):
+        products(a, xp.zeros((2, 4, 3)), xp.zeros((2, 5, 3)).transpose(0, 2, 1)[:, :, :3])
+
+
+SWITCHES = {
+    "class token, tanh": TINY.replace(depth=2, dropout=0.2, drop_path=0.3),
+    "mean, erf": TINY.replace(pooling="mean", positions="sincos", gelu="erf", dropout=0.2),
+    "no positions, nothing dropped": TINY.replace(positions="none"),
+}
+PRECISIONS = {"float64": (np.float64, 1e-10), "float32": (np.float32, 1e-5), "tf32": (np.float32, 2e-3)}
+PRECISIONS["bfloat16"] = (BFLOAT16, 2e-2)
+
+
+@pytest.mark.parametrize("config", SWITCHES.values(), ids=list(SWITCHES))
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_gradients_of_the_model(xp: Any, ops: types.ModuleType, config: Any, precision: str) -> None:
+    """Against the readable model in float64 on NumPy, on the same rounded numbers; the whole gradient counts."""
+    dtype, tolerance = PRECISIONS[precision]
+    rng = np.random.default_rng(5)
+    rounded = map_tree(lambda x: x.astype(dtype), random_params(config))
+    images = rng.standard_normal((4, config.channels, *config.image_size)).astype(dtype)
+    dlogits = rng.standard_normal((4, config.classes)).astype(dtype)
+    exact = map_tree(lambda x: x.astype(np.float64), rounded)
+    _, cache = vit(exact, images.astype(np.float64), config, key=DROP_KEY)
+    expected = dict(named(vit_backward(dlogits.astype(np.float64), cache)))
+
+    with exact_products(precision != "tf32"):
+        _, cache = vit(map_tree(xp.asarray, rounded), xp.asarray(images), config, key=DROP_KEY, ops=ops)
+        found = dict(named(vit_backward(xp.asarray(dlogits), cache)))
+    difference = sum(np.linalg.norm(found[n].get().astype(np.float64) - x) ** 2 for n, x in expected.items()) ** 0.5
+    total = sum(np.linalg.norm(x) ** 2 for x in expected.values()) ** 0.5
+    assert difference / total < tolerance
+    if precision == "tf32":
+        assert difference / total > 1e-6, "the switch has an effect"
+
+
+def test_the_namespace_is_complete(xp: Any, ops: types.ModuleType) -> None:
+    assert all(hasattr(ops, name) for name in fn.__all__ if name.islower())
+
+
+def test_nothing_waits_for_the_device(xp: Any, ops: types.ModuleType) -> None:
+    if not hasattr(xp, "waits"):
+        pytest.skip("only the stand-in counts what the host reads")
+    config = TINY.replace(depth=2, dropout=0.2, drop_path=0.3)
+    params = map_tree(lambda x: xp.asarray(x.astype(np.float32)), random_params(config))
+    images, dlogits = (
+        xp.zeros((4, config.channels, *config.image_size), np.float32),
+        xp.ones((4, config.classes), np.float32),
+    )
+    before = xp.waits
+    _, cache = vit(params, images, config, key=DROP_KEY, ops=ops)
+    vit_backward(dlogits, cache)
+    assert xp.waits == before
