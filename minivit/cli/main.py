@@ -23,6 +23,7 @@ examples:
   minivit gradcheck                                    every gradient against a numeric one
   minivit gradcheck my_layers.py:my_layer              and one that you derived
   minivit bench --against torch                        how fast a training step is
+  minivit doctor                                       what is installed, and what does not work
 """
 
 
@@ -51,6 +52,7 @@ def parser() -> Parser:
     """The parser of all commands."""
     # Imported here: `minivit --version` should not wait for the training code.
     from minivit.cli import bench as bench_command
+    from minivit.cli import doctor as doctor_command
     from minivit.cli import eval as eval_command
     from minivit.cli import gradcheck as gradcheck_command
     from minivit.cli import predict as predict_command
@@ -65,7 +67,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"minivit {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for command in (train_command, eval_command, predict_command, gradcheck_command, bench_command):
+    for command in (train_command, eval_command, predict_command, gradcheck_command, bench_command, doctor_command):
         command.add_to(commands)
     return top
 

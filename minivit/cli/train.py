@@ -27,6 +27,8 @@ from minivit.training.config import (
     section_of,
 )
 from minivit.training.loop import train
+from minivit.training.memory import estimated_bytes
+from minivit.training.precision import choose_precision
 from minivit.training.run_directory import check_run, new_run_directory
 from minivit.training.settings import SHAPES_PRESET, DataSettings, TrainSettings
 
@@ -97,6 +99,7 @@ def run(options: argparse.Namespace) -> None:
     model_config(values)  # refused before any data is read
     device = choose_device(settings.device)
     choose_ops(settings.ops, device)  # refused before any data is read
+    choose_precision(settings.precision, device, settings.ops)
     if data.data_dir:
         data = dataclasses.replace(data, data_dir=str(Path(data.data_dir).expanduser().absolute()))
     splits = load(data.dataset, data.data_dir or None, values.get("image_size"))
@@ -147,6 +150,8 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
         f"{model.tokens} tokens; on {_where(config, device)}",
         flush=True,
     )
+    if device == "cuda":
+        print(f"memory: a step needs about {estimated_bytes(model, config.training) / 2**30:.2g} GiB of the GPU's")
     start = time.perf_counter()
     score = train(config, splits, run_directory, device, resume)
     print(f"test accuracy {score.accuracy:.1%} on {score.images} images, after {time.perf_counter() - start:.0f} s")
@@ -159,7 +164,10 @@ def _where(config: RunConfig, device: str) -> str:
     ops = choose_ops(config.training.ops, device).__name__.rpartition(".")[2]
     functions = "the readable functions" if ops == "reference" else "compiled functions (--ops reference: the readable)"
     if device != "cpu":
-        return f"the GPU, by {functions}"
+        precision = config.training.precision
+        if precision == "auto":
+            precision = "float32" if ops == "reference" else "tf32"
+        return f"the GPU in {precision}, by {functions}"
     count = config.training.threads or cores()
     return f"{count} core{'s' * (count > 1)}, by {functions}"
 

@@ -23,9 +23,7 @@ def random_crop_and_flip(images: Array, key: Key, crop_padding: int = 4, flip: b
         raise MinivitError(f"random_crop_and_flip: crop_padding {crop_padding} is negative; 0 switches it off")
     xp = array_module(images)
     B, _, H, W = images.shape
-    rng = generator(key)  # drawn on the host: a CPU and a GPU see the same images
-    mirrored = rng.random(B) < 0.5
-    top, left = rng.integers(0, 2 * crop_padding + 1, (2, B))
+    top, left, mirrored = crop_and_flip_moves(B, key, crop_padding)
     if crop_padding:
         sides = (crop_padding, crop_padding)
         padded = xp.pad(images, ((0, 0), (0, 0), sides, sides))
@@ -35,3 +33,14 @@ def random_crop_and_flip(images: Array, key: Key, crop_padding: int = 4, flip: b
     if flip:
         images = xp.where(xp.asarray(mirrored)[:, None, None, None], images[..., ::-1], images)
     return images if crop_padding or flip else images.copy()
+
+
+def crop_and_flip_moves(count: int, key: Key, crop_padding: int) -> tuple[Array, Array, Array]:
+    """Where the crops of `count` images begin, (top, left), from 0 to 2 crop_padding, and which are mirrored, (count,).
+
+    Drawn on the host: a CPU and a GPU see the same images.
+    """
+    rng = generator(key)
+    mirrored = rng.random(count) < 0.5
+    top, left = rng.integers(0, 2 * crop_padding + 1, (2, count))
+    return top, left, mirrored

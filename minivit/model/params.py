@@ -184,8 +184,25 @@ def flatten(tree: ViTParams) -> Flat:
 
     Weight matrices are the tensors named *_weight. Gains, biases, class token and positions do not decay.
     """
-    tensors = dict(named(tree))
+    starts, size, decayed = _places(tree)
+    xp = array_module(tree.patch_weight)
+    buffer = _aligned_zeros(xp, size, tree.patch_weight.dtype)
+    views = _views(buffer, tree, starts)
+    for (_, into), (_, x) in zip(named(views), named(tree), strict=True):
+        into[...] = cast(x, buffer.dtype)
+    return Flat(buffer, views, decayed)
+
+
+def copied_as(flat: Flat, dtype: Any) -> Flat:
+    """A copy of `flat` in another dtype, every number at the same index: one pass over both keeps them equal."""
+    buffer = array_module(flat.buffer).astype(flat.buffer, dtype)
+    return Flat(buffer, _views(buffer, flat.tree, _places(flat.tree)[0]), flat.decayed)
+
+
+def _places(tree: ViTParams) -> tuple[dict[str, int], int, int]:
+    """Where each tensor begins in a flat buffer, its size, and where the weight matrices end."""
     step = _ALIGNMENT // tree.patch_weight.itemsize
+    tensors = dict(named(tree))
     order = sorted(tensors, key=lambda name: not name.endswith("_weight"))  # stable: weights, then the rest
     start, starts, decayed = 0, {}, 0
     for name in order:
@@ -193,12 +210,12 @@ def flatten(tree: ViTParams) -> Flat:
         start += -(-tensors[name].size // step) * step
         if name.endswith("_weight"):
             decayed = start
-    xp = array_module(tree.patch_weight)
-    buffer = _aligned_zeros(xp, start, tree.patch_weight.dtype)
-    views = {name: buffer[starts[name] : starts[name] + x.size].reshape(x.shape) for name, x in tensors.items()}
-    for name, x in tensors.items():
-        views[name][...] = cast(x, buffer.dtype)
-    return Flat(buffer, tree_of(views), decayed)
+    return starts, start, decayed
+
+
+def _views(buffer: Array, tree: ViTParams, starts: dict[str, int]) -> ViTParams:
+    """A tree of views into `buffer`, shaped as `tree`."""
+    return tree_of({name: buffer[starts[name] : starts[name] + x.size].reshape(x.shape) for name, x in named(tree)})
 
 
 def _aligned_zeros(xp: Any, size: int, dtype: Any) -> Array:

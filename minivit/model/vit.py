@@ -66,6 +66,7 @@ def vit(
 ) -> tuple[Array, ViTCache]:
     """Classify images (B, C, H, W) of the parameters' dtype: returns logits (B, classes), and the cache.
 
+    Images that are cut already, as patches (B, N, P*P*C), do too.
     key is the address that dropout and drop path draw at, at its sites 0 .. 5 L; without it nothing is
     dropped (evaluation). ops is the namespace of functions to compute with. With recompute the cache holds a
     block's input only, and the backward pass computes the block again: the same gradients, bit for bit, for
@@ -116,7 +117,10 @@ def _embed(
     params: ViTParams, images: Array, config: ViTConfig, key: Key | None, ops: ModuleType
 ) -> tuple[Array, tuple[Any, ...]]:
     """Eq. 1: tokens z (B, T, D), and the caches from `patches` to `dropout`."""
-    z, patches = ops.patchify(images, config.patch_size)
+    if images.ndim == 3:
+        z, patches = images, PatchesCache((len(images), config.channels, *config.image_size), config.patch_size)
+    else:
+        z, patches = ops.patchify(images, config.patch_size)
     z, embedding = ops.linear(z, params.patch_weight, params.patch_bias)
     class_token = positions = None
     if params.class_token is not None:
@@ -163,8 +167,8 @@ def _backward(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
 
 
 def _check_images(images: Array, config: ViTConfig) -> None:
-    expected = (config.channels, *config.image_size)
-    if images.ndim != 4 or images.shape[1:] != expected:
+    expected, cut = (config.channels, *config.image_size), (config.patches, config.patch_values)
+    if images.shape[1:] not in (expected, cut):
         raise ValueError(f"vit: images {images.shape} need shape (B, C, H, W) with (C, H, W) = {expected}")
     if is_integer(images):
         raise ValueError(f"vit: images of {images.dtype} need to be normalised to the parameters' dtype first")

@@ -10,18 +10,22 @@ from types import ModuleType
 
 from minivit.errors import MinivitError
 
-NAMES = ("auto", "cpu", "reference")
+NAMES = ("auto", "cpu", "cuda", "reference")
 
 
 def choose_ops(wanted: str = "auto", device: str = "cpu") -> ModuleType:
-    """The namespace to compute with: "cpu", "reference", or with "auto" the fastest there is for `device`.
+    """The namespace to compute with: "cpu", "cuda", "reference", or with "auto" the fastest there is for `device`.
 
-    Raises MinivitError for another name, and for "cpu" without Numba or on a GPU.
+    Raises MinivitError for another name, for one of the other device, and for "cpu" without Numba.
     """
     if wanted not in NAMES:
         raise MinivitError(f"ops {wanted!r} is not known; expected one of {', '.join(map(repr, NAMES))}")
     if wanted == "cpu" and device != "cpu":
         raise MinivitError(f"ops 'cpu' runs on the CPU, but the device is {device!r}; choose --ops auto")
+    if wanted == "cuda" and device != "cuda":
+        raise MinivitError(f"ops 'cuda' runs on an NVIDIA GPU, but the device is {device!r}; choose --device cuda")
+    if device == "cuda" and wanted != "reference":
+        return importlib.import_module("minivit.ops.cuda")
     if device == "cpu" and wanted != "reference":
         try:
             return importlib.import_module("minivit.ops.cpu")

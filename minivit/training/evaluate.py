@@ -14,6 +14,7 @@ from minivit.model import ViTConfig, ViTParams, vit
 from minivit.ops import choose_ops
 from minivit.threads import in_parts
 from minivit.training.config import Inputs
+from minivit.training.precision import choose_precision
 from minivit.training.step import PART
 
 
@@ -22,6 +23,7 @@ class How(NamedTuple):
 
     ops: str = "auto"
     threads: int = 0
+    precision: str = "auto"
 
 
 AUTO = How()
@@ -46,13 +48,19 @@ def logits_of(
 ) -> Iterator[Array]:
     """Logits (B, classes) in float32 on `device`, batch after batch, for images (N, C, H, W) uint8."""
     ops = choose_ops(how.ops, device)
+    exact = choose_precision(how.precision, device, how.ops).exact
     batch = batch or (PART if device == "cpu" else 256)
     starts = range(0, len(images), batch)
 
     def part(i: int) -> Array:
         x = to_device(images[starts[i] : starts[i] + batch], device)
         x = normalise(x, inputs.mean, inputs.std, params.patch_weight.dtype)
-        return vit(params, x, config, ops=ops)[0]
+        if device == "cpu":
+            return vit(params, x, config, ops=ops)[0]
+        from minivit.ops.cuda.products import exact_products
+
+        with exact_products(exact):
+            return vit(params, x, config, ops=ops)[0]
 
     return in_parts(part, len(starts), how.threads) if device == "cpu" else map(part, range(len(starts)))
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minivit.arrays import to_device
-from minivit.data import Splits, normalise, random_crop_and_flip, take
+from minivit.data import Splits, take
 from minivit.errors import MinivitError
 from minivit.model import init_params, named
 from minivit.plots import save_curves, save_predictions
@@ -22,10 +23,15 @@ from minivit.randomness import Key, generator
 from minivit.training.checkpoint import MODEL, load_moments, load_params, save_checkpoint
 from minivit.training.config import RunConfig
 from minivit.training.evaluate import How, Score, evaluate, predict
+from minivit.training.host_steps import HostSteps
+from minivit.training.memory import out_of_memory
 from minivit.training.progress import Progress
 from minivit.training.run_directory import EpochRow, read_metrics, start_run, write_metrics, write_results
 from minivit.training.schedule import learning_rate
-from minivit.training.step import StepResult, TrainState, fresh_state, train_step
+from minivit.training.step import Totals, TrainState, fresh_state
+
+if TYPE_CHECKING:
+    from minivit.training.device_steps import DeviceSteps
 
 
 def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", resume: bool = False) -> Score:
@@ -43,14 +49,19 @@ def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", res
         start_run(run, config)
     progress = Progress(settings.epochs, steps_per_epoch(config, splits), len(rows) + 1)
     try:
+        runner = _runner(state, config, splits, device)
         # Numbers that overflow are found by looking at each step's loss; NumPy need not warn of them too.
         with np.errstate(over="ignore", invalid="ignore"):
             for epoch in range(len(rows) + 1, settings.epochs + 1):
-                rows.append(_epoch(state, config, splits, epoch, progress, device))
+                rows.append(_epoch(state, config, splits, epoch, progress, device, runner))
                 write_metrics(run, rows)
                 save_checkpoint(run, state, config.model, epoch)
                 save_curves(rows, run / "curves.png")
                 progress.epoch(rows[-1])
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":  # CuPy's, which need not be installed
+            raise
+        raise MinivitError(out_of_memory(config.model, settings, str(error))) from error
     finally:
         progress.close()
     return _finish(state, config, splits, run, device)
@@ -61,55 +72,68 @@ def steps_per_epoch(config: RunConfig, splits: Splits) -> int:
     return math.ceil(len(splits.train.labels) / config.training.batch_size)
 
 
+def rates_of_run(config: RunConfig, splits: Splits) -> list[float]:
+    """The learning rate of every step of a run."""
+    settings, steps = config.training, steps_per_epoch(config, splits)
+    warmup, total = round(steps * min(settings.warmup_epochs, settings.epochs / 2)), steps * settings.epochs
+    ends = settings.learning_rate, settings.final_learning_rate
+    return [learning_rate(step, total, warmup, *ends) for step in range(total)]
+
+
+def _runner(state: TrainState, config: RunConfig, splits: Splits, device: str) -> HostSteps | DeviceSteps:
+    """What computes the steps: queued on a GPU, one after another on a CPU or with the readable functions."""
+    if device == "cuda" and config.training.ops != "reference":
+        from minivit.training.device_steps import DeviceSteps
+
+        return DeviceSteps(state, config, splits, rates_of_run(config, splits))
+    return HostSteps(state, config, splits, device)
+
+
 def _epoch(
-    state: TrainState, config: RunConfig, splits: Splits, epoch: int, progress: Progress, device: str
+    state: TrainState,
+    config: RunConfig,
+    splits: Splits,
+    epoch: int,
+    progress: Progress,
+    device: str,
+    runner: HostSteps | DeviceSteps,
 ) -> EpochRow:
     settings, steps = config.training, steps_per_epoch(config, splits)
-    warmup = round(steps * min(settings.warmup_epochs, settings.epochs / 2))
+    rates = rates_of_run(config, splits)
     order = generator(Key(settings.seed, "shuffle", epoch)).permutation(len(splits.train.labels))
     start = time.perf_counter()
-    seen, loss, correct, norm, rate = 0, 0.0, 0, 0.0, 0.0
-    for i, index in enumerate(np.array_split(order, steps)):
-        rate = learning_rate(
-            state.step, steps * settings.epochs, warmup, settings.learning_rate, settings.final_learning_rate
-        )
-        result = _step(state, config, splits, index, Key(settings.seed, "augment", epoch, i), rate, device)
-        seen += len(index)
-        loss += result.loss * len(index)
-        correct += result.correct
-        norm += result.gradient_norm
-        if not math.isfinite(result.loss) or not math.isfinite(result.gradient_norm):
-            raise MinivitError(
-                f"the loss became {result.loss} at epoch {epoch}, step {i + 1}; the usual cure is a smaller "
-                f"--learning-rate (it was {settings.learning_rate:g}) or a longer --warmup-epochs"
-            )
-        progress.step(epoch, i + 1, loss / seen, correct / seen, seen / (time.perf_counter() - start))
+    runner.begin(epoch, np.array_split(order, steps))
+    sums = Totals(0.0, 0, 0.0, 0, 0)
+    for i in range(steps):
+        runner.step(i, rates[state.step])
+        if i + 1 == steps or runner.due():
+            sums = runner.read()
+            _check_finite(sums, epoch, i + 1, settings.learning_rate)
+            speed = sums.images / (time.perf_counter() - start)
+            progress.step(epoch, i + 1, sums.loss / sums.images, sums.correct / sums.images, speed)
     trained = time.perf_counter() - start
     score = evaluate(state.params.tree, splits.validation, config.model, config.inputs, device, _how(config))
     return EpochRow(
         epoch,
         state.step,
-        rate,
-        loss / seen,
-        correct / seen,
+        rates[state.step - 1],
+        sums.loss / sums.images,
+        sums.correct / sums.images,
         score.loss,
         score.accuracy,
-        norm / steps,
+        sums.norm / steps,
         round(time.perf_counter() - start, 2),
-        round(seen / trained, 1),
+        round(sums.images / trained, 1),
     )
 
 
-def _step(
-    state: TrainState, config: RunConfig, splits: Splits, index: np.ndarray, key: Key, rate: float, device: str
-) -> StepResult:
-    """One step on the training images at `index` (B,), augmented at the address `key`."""
-    settings = config.training
-    batch = take(splits.train, index)
-    images = random_crop_and_flip(to_device(batch.images, device), key, settings.crop_padding, settings.flip)
-    x = normalise(images, config.inputs.mean, config.inputs.std, state.params.buffer.dtype)
-    labels = to_device(batch.labels, device)
-    return train_step(state, x, labels, config.model, settings, rate, key._replace(purpose="dropout"))
+def _check_finite(sums: Totals, epoch: int, step: int, rate: float) -> None:
+    """Raises MinivitError if the loss or a gradient's norm is no number any more."""
+    if not math.isfinite(sums.loss) or not math.isfinite(sums.norm):
+        raise MinivitError(
+            f"the loss became {sums.loss} at epoch {epoch}, step {step}; the usual cure is a smaller "
+            f"--learning-rate (it was {rate:g}) or a longer --warmup-epochs"
+        )
 
 
 def _restore(state: TrainState, config: RunConfig, splits: Splits, run: Path, device: str) -> list[EpochRow]:
@@ -141,4 +165,4 @@ def _finish(state: TrainState, config: RunConfig, splits: Splits, run: Path, dev
 
 
 def _how(config: RunConfig) -> How:
-    return How(config.training.ops, config.training.threads)
+    return How(config.training.ops, config.training.threads, config.training.precision)

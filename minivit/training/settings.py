@@ -11,7 +11,8 @@ from minivit.fields import setting
 DatasetName = Literal["shapes", "cifar10", "cifar100", "folder"]
 OptimizerName = Literal["adamw", "sgd"]
 DeviceName = Literal["auto", "cpu", "cuda"]
-OpsName = Literal["auto", "cpu", "reference"]
+OpsName = Literal["auto", "cpu", "cuda", "reference"]
+PrecisionName = Literal["auto", "float32", "tf32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ class TrainSettings:
     crop_padding: int = setting(4, "shift training images by up to so many pixels; 0 shifts none")
     seed: int = setting(0, "same seed, same numbers")
     device: DeviceName = setting("auto", "auto takes the GPU if CuPy finds one")
-    ops: OpsName = setting("auto", "auto takes the compiled functions where Numba is installed; reference the readable")
+    ops: OpsName = setting("auto", "auto takes the fused functions of the device; reference the readable")
+    precision: PrecisionName = setting("auto", "of products and activations; auto: float32 on a CPU, tf32 on a GPU")
     threads: int = setting(0, "cores to compute on; 0 means all. Results do not depend on it")
 
     def __post_init__(self) -> None:

@@ -41,6 +41,16 @@ class StepResult(NamedTuple):
     gradient_norm: float  # before clipping
 
 
+class Totals(NamedTuple):
+    """Sums over the steps of an epoch so far."""
+
+    loss: float  # over images
+    correct: int
+    norm: float  # of the gradients before clipping, over steps
+    images: int
+    steps: int
+
+
 def fresh_state(params: ViTParams, settings: TrainSettings) -> TrainState:
     """A state at step 0 that owns a copy of `params`."""
     flat = flatten(params)

@@ -88,10 +88,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(capsys, tmp_path
     folder_run(capsys, pictures, tmp_path / "whole", *more)
     epoch = loop._epoch
 
-    def killed_in_epoch_3(state, config, splits, number, progress, device):
+    def killed_in_epoch_3(state, config, splits, number, *rest):
         if number == 3:
             raise KeyboardInterrupt
-        return epoch(state, config, splits, number, progress, device)
+        return epoch(state, config, splits, number, *rest)
 
     monkeypatch.setattr(loop, "_epoch", killed_in_epoch_3)
     words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY, *more)

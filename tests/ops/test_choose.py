@@ -11,7 +11,12 @@ from minivit.ops import choose_ops, reference
 def test_the_reference_can_always_be_asked_for():
     assert choose_ops("reference") is reference
     assert choose_ops("reference", "cuda") is reference
-    assert choose_ops("auto", "cuda") is reference
+
+
+def test_on_a_gpu_the_fused_ones():
+    assert choose_ops("auto", "cuda").__name__ == choose_ops("cuda", "cuda").__name__ == "minivit.ops.cuda"
+    with pytest.raises(MinivitError, match="ops 'cuda' runs on an NVIDIA GPU, but the device is 'cpu'"):
+        choose_ops("cuda")
 
 
 def test_the_compiled_ones_are_chosen_where_numba_is():
@@ -30,7 +35,7 @@ def test_without_numba_the_readable_ones(monkeypatch):
 
 
 def test_what_cannot_be():
-    with pytest.raises(MinivitError, match="ops 'gpu' is not known; expected one of 'auto', 'cpu', 'reference'"):
+    with pytest.raises(MinivitError, match="ops 'gpu' is not known; expected one of 'auto', 'cpu', 'cuda', 'ref"):
         choose_ops("gpu")
     with pytest.raises(MinivitError, match="ops 'cpu' runs on the CPU, but the device is 'cuda'"):
         choose_ops("cpu", "cuda")

@@ -1,14 +1,15 @@
 // Softmax, cross-entropy, its gradient and whether the prediction was right, in one pass: a warp takes an image.
 //
 //     loss = -sum_c t_c log p_c,   t = (1 - smoothing) [c is the label] + smoothing / classes
-//     dlogits = (p - t) dloss / images
+//     dlogits = (p - t) / total
 //
 // Readable twin: minivit/functions/cross_entropy.py.
 #include "common.cuh"
 
-// losses (images,) and hits (images,), both divided by nothing; dlogits (images, classes) for dloss = 1.
+// losses (images,) and hits (images,), one for each image; dlogits (images, classes) of the mean over `total` images,
+// which may be more than these: a batch in parts.
 extern "C" __global__ void cross_entropy(const storage* logits, const long long* labels, real smoothing, int images,
-                                         int classes, storage* dlogits, real* losses, real* hits) {
+                                         int total, int classes, storage* dlogits, real* losses, real* hits) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
     if (row >= images) return;
     const storage* z = logits + (long)row * classes;
@@ -21,17 +22,17 @@ extern "C" __global__ void cross_entropy(const storage* logits, const long long*
         const int where = __shfl_xor_sync(ALL_LANES, best, step);
         if (other > top || (other == top && where < best)) { top = other; best = where; }
     }
-    real total = 0, all = 0;
-    for (int c = lane; c < classes; c += WARP) { total += exp(widen(z[c]) - top); all += widen(z[c]) - top; }
-    total = warp_sum(total); all = warp_sum(all);
-    const real log_total = log(total), share = smoothing / classes;
+    real sum = 0, all = 0;
+    for (int c = lane; c < classes; c += WARP) { sum += exp(widen(z[c]) - top); all += widen(z[c]) - top; }
+    sum = warp_sum(sum); all = warp_sum(all);
+    const real log_sum = log(sum), share = smoothing / classes;
     const int label = (int)labels[row];
     for (int c = lane; c < classes; c += WARP) {
         const real t = (c == label ? 1 - smoothing : 0) + share;
-        dlogits[(long)row * classes + c] = narrow((exp(widen(z[c]) - top) / total - t) / images);
+        dlogits[(long)row * classes + c] = narrow((exp(widen(z[c]) - top) / sum - t) / total);
     }
     if (lane == 0) {
-        losses[row] = log_total - (1 - smoothing) * (widen(z[label]) - top) - share * all;
+        losses[row] = log_sum - (1 - smoothing) * (widen(z[label]) - top) - share * all;
         hits[row] = best == label;
     }
 }

@@ -1,0 +1,150 @@
+"""Training steps on a GPU: queued one after another, from the data set on the device to the update.
+
+The whole data set lies on the GPU as bytes; a step's shuffle, crops and flips are rows of tables that are copied
+once an epoch. Nothing is read back but the sums that `read` asks for, so the host runs ahead of the GPU.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, cast
+
+import numpy as np
+
+from minivit.arrays import Array, array_module, to_device
+from minivit.data import Splits
+from minivit.data.augment import crop_and_flip_moves
+from minivit.model import Flat, ViTParams, named, vit, vit_backward
+from minivit.model.params import copied_as
+from minivit.ops import choose_ops
+from minivit.ops.cuda.loss import cross_entropy_in_part
+from minivit.ops.cuda.products import exact_products
+from minivit.ops.cuda.residual import DeviceKey, words
+from minivit.ops.cuda.update import AdamW, augmented_patches, gradient_norm
+from minivit.randomness import Key
+from minivit.training.config import RunConfig
+from minivit.training.optimizers import sgd
+from minivit.training.precision import choose_precision
+from minivit.training.step import Totals, TrainState, parts_of
+
+_READ_SECONDS = 1.0  # between two looks at the sums
+
+
+class DeviceSteps:
+    """The steps of a run on a GPU; `state` is updated in place."""
+
+    def __init__(self, state: TrainState, config: RunConfig, splits: Splits, rates: list[float]) -> None:
+        """Copy the training images to the GPU. `rates` are the learning rates of all steps of the run."""
+        settings = config.training
+        self.state, self.config = state, config
+        self.xp = xp = array_module(state.params.buffer)
+        precision = choose_precision(settings.precision, "cuda", settings.ops)
+        self.exact, real = precision.exact, state.params.buffer.dtype
+        storage = real if real == np.float64 else precision.storage
+        # What the products read: the parameters themselves, or a copy in the storage type that follows them.
+        self.weights: Flat = state.params if storage == real else copied_as(state.params, storage)
+        self.ops = choose_ops(settings.ops, "cuda")
+        self.pictures = to_device(splits.train.images, "cuda")
+        self.labels = to_device(splits.train.labels.astype(np.int64), "cuda")
+        mean, std = np.asarray(config.inputs.mean), np.asarray(config.inputs.std)
+        self.scale, self.shift = (xp.asarray(x.astype(real)) for x in (1 / (255 * std), -mean / std))
+        self.adamw = self._adamw(rates)
+        self.sums = xp.zeros(3, dtype=real)
+        self.tables: list[dict[str, Any]] = []
+        self.queued = Totals(0.0, 0, 0.0, 0, 0)
+        self.last_read = time.perf_counter()
+
+    def begin(self, epoch: int, batches: list[np.ndarray]) -> None:
+        """Copy what the steps of an epoch need to know, and start its sums at 0."""
+        settings, xp = self.config.training, self.xp
+        self.tables = []
+        for i, index in enumerate(batches):
+            key = Key(settings.seed, "augment", epoch, i)
+            top, left, mirrored = crop_and_flip_moves(len(index), key, settings.crop_padding)
+            moves = np.stack([top, left, mirrored & settings.flip], axis=1).astype(np.int32)
+            parts = parts_of(len(index), settings.accumulate, "cuda")
+            keys = [key._replace(purpose="dropout", step=i * len(parts) + part) for part in range(len(parts))]
+            self.tables.append(
+                {
+                    "index": xp.asarray(index.astype(np.int32)),
+                    "moves": xp.asarray(moves),
+                    "keys": xp.asarray(np.stack([words(key) for key in keys])),
+                    "parts": parts,
+                }
+            )
+        self.sums[...] = 0
+        self.queued = Totals(0.0, 0, 0.0, 0, 0)
+
+    def step(self, i: int, rate: float) -> None:
+        """Queue step i of the epoch at learning rate `rate`."""
+        table = self.tables[i]
+        with exact_products(self.exact):
+            for n, part in enumerate(table["parts"]):
+                gradient = self._part(table, part, DeviceKey(table["keys"][n]))
+                _accumulate(self.state.gradient.tree, gradient, first=n == 0)
+        self.sums[2:3] += self._update(rate)
+        self.state.step += 1
+        images, steps = self.queued.images + len(table["index"]), self.queued.steps + 1
+        self.queued = self.queued._replace(images=images, steps=steps)
+
+    def _part(self, table: dict[str, Any], part: slice, key: DeviceKey) -> ViTParams:
+        """The gradient of a part of a batch; its loss and correct predictions are added to the sums."""
+        model, settings = self.config.model, self.config.training
+        index = table["index"][part]
+        x = augmented_patches(
+            self.pictures, index, table["moves"][part], self.scale, self.shift, settings.crop_padding, model.patch_size,
+            self.weights.buffer.dtype,
+        )  # fmt: skip
+        # A key on the device is not the model's own Key, but the fused functions take it as one.
+        logits, cache = vit(self.weights.tree, x, model, key=cast(Any, key), ops=self.ops, recompute=settings.recompute)
+        labels = self.labels[index]
+        dlogits, losses, hits = cross_entropy_in_part(logits, labels, len(table["index"]), settings.label_smoothing)
+        self.sums[0:1] += losses.sum()
+        self.sums[1:2] += hits.sum()
+        return vit_backward(dlogits, cache)
+
+    def _adamw(self, rates: list[float]) -> AdamW:
+        """The optimiser, with a table of what each step needs and the number of the next one on the device."""
+        s, xp = self.config.training, self.xp
+        steps = range(1, len(rates) + 1)
+        table = [
+            (rate, 1 / (1 - s.beta1**step), 1 / math.sqrt(1 - s.beta2**step))
+            for step, rate in zip(steps, rates, strict=True)
+        ]
+        on_device = xp.asarray(np.array(table, self.state.params.buffer.dtype))
+        next_step = xp.asarray(np.array([self.state.step], np.int64))
+        return AdamW(on_device, next_step, s.beta1, s.beta2, s.adam_eps, s.weight_decay, s.clip)
+
+    def _update(self, rate: float) -> Array:
+        """Clip and update; returns the norm (1,) of the gradient, on the device."""
+        params, gradient, settings = self.state.params, self.state.gradient.buffer, self.config.training
+        copy = None if self.weights is params else self.weights.buffer
+        first, second = self.state.moments
+        if settings.optimizer == "adamw":
+            assert second is not None
+            return self.adamw(params.buffer, gradient, first, second, copy, params.decayed)
+        found = gradient_norm(gradient, gradient.dtype.type(settings.clip))
+        gradient *= found[1:2]
+        sgd(params.buffer, gradient, self.state.moments, self.state.step + 1, rate, params.decayed, settings)
+        if copy is not None:
+            copy[...] = params.buffer.astype(copy.dtype)
+        return found[0:1]
+
+    def due(self) -> bool:
+        """Whether it is time to look at the sums: looking waits for the GPU."""
+        return time.perf_counter() - self.last_read > _READ_SECONDS
+
+    def read(self) -> Totals:
+        """Wait for what is queued; the sums since the epoch's beginning."""
+        loss, correct, norm = self.sums.get().tolist()
+        self.last_read = time.perf_counter()
+        return self.queued._replace(loss=loss, correct=round(correct) if correct == correct else 0, norm=norm)
+
+
+def _accumulate(total: ViTParams, gradient: ViTParams, first: bool) -> None:
+    for (_, into), (_, x) in zip(named(total), named(gradient), strict=True):
+        if first:
+            into[...] = x
+        else:
+            into += x

@@ -1,0 +1,41 @@
+"""How much memory a training step on a GPU needs, by arithmetic on shapes."""
+
+from __future__ import annotations
+
+from minivit.model import ViTConfig, count_params
+from minivit.training.settings import TrainSettings
+
+
+def estimated_bytes(config: ViTConfig, settings: TrainSettings) -> int:
+    """Bytes that a step on a GPU needs at most at once: parameters, gradients, moments, activations.
+
+    Counts what the fused functions keep for the backward pass. cuBLAS's workspace and the memory pool's rounding
+    are not counted, nor is the data set.
+    """
+    stored = 2 if settings.precision == "bfloat16" else 4
+    params = count_params(config)
+    # Master weights, gradients flat and as the backward pass returns them, moments; and the copy that products read.
+    moments = 2 if settings.optimizer == "adamw" else 1
+    fixed = params * (4 * (3 + moments) + (stored if stored < 4 else 0))
+    images = -(-settings.batch_size // settings.accumulate)
+    stream = config.tokens * config.width
+    # The stream, both norms' results, q k v, attention's result and both branches' results: 9 D a token. The MLP
+    # keeps what GELU got and gave. Scores are padded to a multiple of 8.
+    scores = config.heads * config.tokens * -(-config.tokens // 8) * 8
+    block = 9 * stream + 2 * config.tokens * config.mlp_width + scores
+    kept = config.depth * stream + block if settings.recompute else config.depth * block
+    # In the backward pass of one block its gradients are as large as what they belong to.
+    return fixed + images * stored * (kept + block)
+
+
+def out_of_memory(config: ViTConfig, settings: TrainSettings, error: str) -> str:
+    """What to say when the GPU's memory does not suffice: how much is needed, and what needs less."""
+    needed = estimated_bytes(config, settings) / 2**30
+    part = -(-settings.batch_size // settings.accumulate)
+    advice = [f"--accumulate {2 * settings.accumulate}", f"--batch-size {settings.batch_size // 2}"] if part > 1 else []
+    advice += [] if settings.recompute else ["--recompute"]
+    advice += [] if settings.precision == "bfloat16" else ["--precision bfloat16"]
+    return (
+        f"the GPU's memory does not suffice ({error.strip()}): {part} images at once need about {needed:.2g} GiB; "
+        f"need less with {' or '.join(advice) or 'a smaller model'}"
+    )

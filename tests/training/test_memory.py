@@ -1,0 +1,57 @@
+"""The estimate of a step's memory, and what is said when there is too little."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers.tiny_run import tiny_run
+
+from minivit.errors import MinivitError
+from minivit.training.device_steps import DeviceSteps
+from minivit.training.loop import train
+from minivit.training.memory import estimated_bytes, out_of_memory
+
+
+def estimate(**choices: Any) -> int:
+    config, _ = tiny_run(**choices)
+    return estimated_bytes(config.model, config.training)
+
+
+def test_what_needs_less() -> None:
+    usual = estimate(batch_size=512, depth=8)
+    for choices in ({"accumulate": 4}, {"recompute": True}, {"precision": "bfloat16"}, {"batch_size": 256}):
+        assert estimate(**{"batch_size": 512, "depth": 8, **choices}) < 0.75 * usual, choices
+    assert estimate(optimizer="sgd") < estimate()
+
+
+def test_a_step_that_could_not_be_smaller() -> None:
+    config, _ = tiny_run(batch_size=1, recompute=True, precision="bfloat16")
+    assert out_of_memory(config.model, config.training, "no room").endswith("need less with a smaller model")
+
+
+def test_out_of_memory_is_one_sentence_with_numbers(xp: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    class OutOfMemoryError(MemoryError):
+        pass
+
+    def fail(*_: Any) -> None:
+        raise OutOfMemoryError("Out of memory allocating 1,024 bytes")
+
+    monkeypatch.setattr(DeviceSteps, "step", fail)
+    config, splits = tiny_run(batch_size=8)
+    with pytest.raises(MinivitError) as caught:
+        train(config, splits, tmp_path / "run", "cuda")
+    said = str(caught.value)
+    assert "Out of memory allocating 1,024 bytes" in said
+    assert "8 images at once need about" in said
+    assert said.endswith("need less with --accumulate 2 or --batch-size 4 or --recompute or --precision bfloat16")
+
+
+def test_other_errors_are_not_hidden(xp: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(DeviceSteps, "step", fail)
+    config, splits = tiny_run()
+    with pytest.raises(RuntimeError, match="something else"):
+        train(config, splits, tmp_path / "run", "cuda")
