@@ -27,6 +27,5 @@ def run(options: argparse.Namespace) -> None:
             print(f"{'':21}-> {finding.fix}")
         wrong += finding.wrong
     if wrong:
-        raise MinivitError(
-            f"{wrong} thing{'s' * (wrong > 1)} marked ! above cannot work; the commands after -> mend it"
-        )
+        what = "thing marked ! above does" if wrong == 1 else "things marked ! above do"
+        raise MinivitError(f"{wrong} {what} not work; the commands after -> mend that")
