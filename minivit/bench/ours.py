@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from minivit.arrays import Array, synchronize, to_device
-from minivit.bench.timing import Run
+from minivit.bench.sides import Ours
 from minivit.bench.workload import Workload
 from minivit.functions import cross_entropy, cross_entropy_backward
 from minivit.model import vit, vit_backward
-from minivit.model.params import map_tree
 from minivit.ops import choose_ops
 from minivit.threads import in_parts
 from minivit.training.optimizers import OPTIMIZERS, clip_by_norm
@@ -19,20 +18,15 @@ from minivit.training.step import fresh_state, parts_of, train_step
 Result = TypeVar("Result")
 
 
-class Ours(NamedTuple):
-    """Things to run and time."""
-
-    forward: Callable[[], list[Array]]  # inference: logits of the batch, part by part; nothing else is kept
-    gradients: Run  # forward and backward, without the update
-    update: Run  # clipping and the optimiser
-    step: Run  # all of a training step
-
-
 def ours(workload: Workload) -> Ours:
     """minivit on a workload, with its parameters and moments."""
     config, settings, device = workload.config, workload.settings, workload.device
+    if device == "cuda" and settings.ops != "reference":
+        from minivit.bench.ours_on_gpu import ours_on_gpu
+
+        return ours_on_gpu(workload)
     images, labels = (to_device(a, device) for a in (workload.images(), workload.labels()))
-    state = fresh_state(map_tree(lambda x: to_device(x, device), workload.params()), settings)
+    state = fresh_state(workload.params(device), settings)
     ops = choose_ops(settings.ops, device)
     parts = parts_of(workload.batch, settings.accumulate, device)
 
@@ -61,4 +55,4 @@ def ours(workload: Workload) -> Ours:
         train_step(state, images, labels, config, settings, 1e-4)
         synchronize(images)
 
-    return Ours(lambda: each_part(logits), lambda: each_part(gradient), update, step)
+    return Ours(lambda: each_part(logits), lambda: each_part(gradient), update, step, step)

@@ -1,27 +1,19 @@
 """PyTorch's side of a measurement: the same model from PyTorch's own layers, with the same weights.
 
 It gets its best settings: scaled_dot_product_attention, the fused AdamW, gradients set to None, and as many
-threads as minivit.
+threads as minivit; on a GPU TF32, or autocast to bfloat16, as minivit, and torch.compile's max-autotune.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from minivit.arrays import Array
-from minivit.bench.timing import Run
+from minivit.bench.sides import Theirs
 from minivit.bench.workload import Workload
 from minivit.errors import MinivitError
 from minivit.model import ViTConfig, named
 from minivit.threads import cores
-
-
-class Theirs(NamedTuple):
-    """Things to run and time."""
-
-    forward: Callable[[], Array]  # inference: logits (B, classes), on the host
-    step: Run  # forward, backward, clipping, optimiser
 
 
 def theirs(workload: Workload, compiled: bool = False) -> Theirs:
@@ -33,7 +25,14 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
     torch.set_num_threads(workload.settings.threads or cores())
     settings = workload.settings
     model = _model(workload).to(workload.device)
-    run = torch.compile(model) if compiled else model
+    on_gpu, precision = workload.device == "cuda", settings.precision
+    torch.set_float32_matmul_precision("high" if on_gpu and precision != "float32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    run = torch.compile(model, mode="max-autotune" if on_gpu else "default") if compiled else model
+
+    def autocast() -> Any:
+        return torch.autocast(workload.device, torch.bfloat16, enabled=precision == "bfloat16")
+
     images = torch.from_numpy(workload.images()).to(workload.device)
     labels = torch.from_numpy(workload.labels()).to(workload.device)
     weights = [p for p in model.parameters() if p.ndim > 1]
@@ -47,7 +46,8 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss: Any = torch.nn.functional.cross_entropy(run(images), labels)
+        with autocast():
+            loss: Any = torch.nn.functional.cross_entropy(run(images), labels)
         loss.backward()
         if settings.clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
@@ -55,10 +55,10 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
         wait()
 
     def forward() -> Array:
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast():
             logits = run(images)
         wait()
-        return logits.cpu().numpy()
+        return logits.float().cpu().numpy()
 
     return Theirs(forward, step)
 

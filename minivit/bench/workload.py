@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array
+from minivit.arrays import Array, to_device
 from minivit.model import ViTConfig, ViTParams, init_params
+from minivit.model.params import map_tree
 from minivit.training.settings import TrainSettings
 
 
@@ -28,12 +29,13 @@ class Workload(NamedTuple):
         """Labels (B,), each class as often as the others."""
         return np.arange(self.batch) % self.config.classes
 
-    def params(self) -> ViTParams:
-        """Fresh parameters, float32, on the host; the head is not 0, so that logits differ."""
+    def params(self, device: str = "cpu") -> ViTParams:
+        """Fresh parameters, float32; the head is not 0, so that logits differ."""
         params = init_params(self.config)
         rng = np.random.default_rng(1)
         head = rng.standard_normal(params.head_weight.shape, dtype=np.float32)
-        return params._replace(head_weight=np.asarray(head * np.float32(0.1)))
+        params = params._replace(head_weight=np.asarray(head * np.float32(0.1)))
+        return map_tree(lambda x: to_device(x, device), params)
 
 
 class Product(NamedTuple):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -14,15 +15,17 @@ from minivit.arrays import choose_device, to_host
 from minivit.bench.floor import floor_run
 from minivit.bench.memory import peak_megabytes
 from minivit.bench.ours import ours
+from minivit.bench.sides import Ours
 from minivit.bench.theirs import theirs
-from minivit.bench.timing import median_ratio, median_seconds
+from minivit.bench.timing import median_ratio, median_seconds, seconds_of
 from minivit.bench.workload import Workload, step_operations
 from minivit.errors import MinivitError
 from minivit.model import count_params
-from minivit.ops import choose_ops
+from minivit.ops import NAMES, choose_ops
 from minivit.threads import cores
 from minivit.training.config import model_config, read_values, section_of
-from minivit.training.settings import TrainSettings
+from minivit.training.precision import choose_precision
+from minivit.training.settings import PrecisionName, TrainSettings
 
 DESCRIPTION = """\
 Measure a training step: forward, backward, optimiser and the whole; images a second, floating-point operations a
@@ -46,8 +49,11 @@ def add_to(commands: Any) -> None:
     command.add_argument("--batch-size", metavar="N", type=int, help="images in a step (default: 128, or the file's)")
     command.add_argument("--gelu", choices=["tanh", "erf"], help="form of GELU (default: the model's)")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="default: %(default)s")
-    command.add_argument("--ops", choices=["auto", "cpu", "reference"], default="auto", help="default: %(default)s")
+    command.add_argument("--ops", choices=NAMES, default="auto", help="default: %(default)s")
     command.add_argument("--threads", metavar="N", type=int, default=0, help="cores to use; 0: all")
+    command.add_argument(
+        "--precision", choices=get_args(PrecisionName), default="auto", help="on a GPU: tf32 unless told otherwise"
+    )
     command.add_argument("--recompute", action="store_true", help="compute each block again in the backward pass")
     command.add_argument("--against", choices=["torch"], help="time PyTorch too, in turns, on the same weights")
     command.add_argument("--compile", action="store_true", help="with --against torch: torch.compile as well")
@@ -76,10 +82,11 @@ def run(options: argparse.Namespace) -> None:
 def _workload(options: argparse.Namespace) -> Workload:
     values = read_values(options.config) if options.config else {"variant": "mini/4", "batch_size": 128}
     flags = {"batch_size": options.batch_size, "gelu": options.gelu, "ops": options.ops, "threads": options.threads}
-    values["recompute"] = options.recompute
+    values |= {"recompute": options.recompute, "precision": options.precision}
     values |= {name: value for name, value in flags.items() if value is not None}
     device = choose_device(options.device)
     choose_ops(options.ops, device)
+    choose_precision(options.precision, device, options.ops)
     settings: TrainSettings = section_of(TrainSettings, values)
     return Workload(model_config(values).replace(dropout=0.0, drop_path=0.0), settings.batch_size, settings, device)
 
@@ -88,7 +95,7 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     """Everything that is printed, by name; times in seconds, memory in MiB."""
     rounds, config = options.rounds, workload.config
     side = ours(workload)
-    forward, gradients, update, step = (median_seconds(run, rounds) for run in side)
+    forward, gradients, update, step = (median_seconds(run, rounds) for run in side[:4])
     found: dict[str, Any] = {
         "model": f"{config.depth} blocks, width {config.width}, {config.heads} heads, MLP {config.mlp_width}, "
         f"{config.tokens} tokens, {count_params(config)} parameters, GELU {config.gelu}",
@@ -105,6 +112,9 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
         "images_per_s": workload.batch / step,
         "gflops": step_operations(workload) / step / 1e9,
     }
+    if workload.device == "cuda":
+        found["precision"] = "tf32" if workload.settings.precision == "auto" else workload.settings.precision
+        found["queue_s"] = _queue_seconds(side, rounds)
     if workload.device == "cpu":
         _, found["floor_s"], found["step_over_floor"] = median_ratio(side.step, floor_run(workload), rounds)
         found["peak_memory_mb"] = peak_megabytes(workload, "minivit")
@@ -112,6 +122,16 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     if options.against:
         found |= _against(workload, options)
     return found
+
+
+def _queue_seconds(side: Ours, rounds: int) -> float:
+    """Seconds that the host needs to queue a step: under a step's own time, the GPU never waits for it."""
+    found = []
+    for _ in range(rounds):
+        side.step()  # nothing is queued
+        found.append(seconds_of(side.queue))
+    side.step()
+    return statistics.median(found)
 
 
 def _scaling(workload: Workload, rounds: int) -> dict[str, float]:
@@ -125,12 +145,16 @@ def _scaling(workload: Workload, rounds: int) -> dict[str, float]:
     }
 
 
+# At most so far apart, relative to the largest: roundings, not another model.
+_LOGITS_DIFFER = {"cpu": 1e-3, "cuda": 2e-2, "float32": 1e-3, "tf32": 2e-2, "bfloat16": 1e-1}
+
+
 def _against(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     """Ratios to PyTorch, below 1 where minivit is faster; the models are shown to be the same first."""
     side, other = ours(workload), theirs(workload)
-    logits, expected = np.concatenate([to_host(part) for part in side.forward()]), other.forward()
+    logits, expected = np.concatenate([to_host(x).astype(np.float32) for x in side.forward()]), other.forward()
     off = float(np.abs(logits - expected).max() / np.abs(expected).max())
-    if off > 1e-3:
+    if off > _LOGITS_DIFFER.get(workload.settings.precision, _LOGITS_DIFFER[workload.device]):
         raise MinivitError(f"the logits of minivit and PyTorch differ by {off:.1e}; the comparison would mean nothing")
     import torch
 
@@ -158,6 +182,7 @@ _LINES = (
     ("backward", "backward_s", "{:8.3f} s"),
     ("optimiser", "optimizer_s", "{:8.3f} s"),
     ("whole step", "step_s", "{:8.3f} s"),
+    ("host, to queue a step", "queue_s", "{:8.3f} s"),
     ("images a second", "images_per_s", "{:8.1f}"),
     ("GFLOP/s of matrix products", "gflops", "{:8.1f}"),
     ("matrix products alone", "floor_s", "{:8.3f} s"),

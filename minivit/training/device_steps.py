@@ -49,7 +49,7 @@ class DeviceSteps:
         self.labels = to_device(splits.train.labels.astype(np.int64), "cuda")
         mean, std = np.asarray(config.inputs.mean), np.asarray(config.inputs.std)
         self.scale, self.shift = (xp.asarray(x.astype(real)) for x in (1 / (255 * std), -mean / std))
-        self.adamw = self._adamw(rates)
+        self.adamw, self.steps_of_run = self._adamw(rates), len(rates)
         self.sums = xp.zeros(3, dtype=real)
         self.tables: list[dict[str, Any]] = []
         self.queued = Totals(0.0, 0, 0.0, 0, 0)
@@ -78,15 +78,18 @@ class DeviceSteps:
 
     def step(self, i: int, rate: float) -> None:
         """Queue step i of the epoch at learning rate `rate`."""
+        self.gradients(i)
+        self.sums[2:3] += self.update(rate)
+        images, steps = self.queued.images + len(self.tables[i]["index"]), self.queued.steps + 1
+        self.queued = self.queued._replace(images=images, steps=steps)
+
+    def gradients(self, i: int) -> None:
+        """Queue the forward and backward passes of step i: the gradient lies in `state` then."""
         table = self.tables[i]
         with exact_products(self.exact):
             for n, part in enumerate(table["parts"]):
                 gradient = self._part(table, part, DeviceKey(table["keys"][n]))
                 _accumulate(self.state.gradient.tree, gradient, first=n == 0)
-        self.sums[2:3] += self._update(rate)
-        self.state.step += 1
-        images, steps = self.queued.images + len(table["index"]), self.queued.steps + 1
-        self.queued = self.queued._replace(images=images, steps=steps)
 
     def _part(self, table: dict[str, Any], part: slice, key: DeviceKey) -> ViTParams:
         """The gradient of a part of a batch; its loss and correct predictions are added to the sums."""
@@ -116,8 +119,14 @@ class DeviceSteps:
         next_step = xp.asarray(np.array([self.state.step], np.int64))
         return AdamW(on_device, next_step, s.beta1, s.beta2, s.adam_eps, s.weight_decay, s.clip)
 
-    def _update(self, rate: float) -> Array:
-        """Clip and update; returns the norm (1,) of the gradient, on the device."""
+    def update(self, rate: float) -> Array:
+        """Queue clipping and the update; returns the norm (1,) of the gradient, on the device.
+
+        Raises IndexError beyond the last step of the run: the device has no learning rate for it.
+        """
+        if self.state.step >= self.steps_of_run:
+            raise IndexError(f"step {self.state.step} of a run of {self.steps_of_run} steps")
+        self.state.step += 1
         params, gradient, settings = self.state.params, self.state.gradient.buffer, self.config.training
         copy = None if self.weights is params else self.weights.buffer
         first, second = self.state.moments
@@ -126,7 +135,7 @@ class DeviceSteps:
             return self.adamw(params.buffer, gradient, first, second, copy, params.decayed)
         found = gradient_norm(gradient, gradient.dtype.type(settings.clip))
         gradient *= found[1:2]
-        sgd(params.buffer, gradient, self.state.moments, self.state.step + 1, rate, params.decayed, settings)
+        sgd(params.buffer, gradient, self.state.moments, self.state.step, rate, params.decayed, settings)
         if copy is not None:
             copy[...] = params.buffer.astype(copy.dtype)
         return found[0:1]

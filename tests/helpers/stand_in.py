@@ -28,6 +28,7 @@ FUNCTIONS = [
     "broadcast_to",
     "concat",
     "concatenate",
+    "divide",
     "cos",
     "empty",
     "empty_like",
@@ -135,21 +136,21 @@ def _wrapped(value: Any) -> Any:
     return ndarray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _operator(name: str) -> Any:
-    function = getattr(operator, name.strip("_").removeprefix("r") if name.startswith("__r") else name)
+def _operator(name: str, reflected: bool = False) -> Any:
+    function = getattr(operator, f"__{name}__")
 
     def apply(self: ndarray, *others: Any) -> Any:
         given = [self._array, *map(_plain, others)]
-        return _wrapped(function(*reversed(given)) if name.startswith("__r") else function(*given))
+        return _wrapped(function(*reversed(given)) if reflected else function(*given))
 
     return apply
 
 
-for _name in ("add", "sub", "mul", "truediv", "matmul", "pow", "floordiv"):
-    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
-    setattr(ndarray, f"__r{_name}__", _operator(f"__r{_name}__"))
+for _name in ("add", "sub", "mul", "truediv", "matmul", "pow", "floordiv", "and", "or"):
+    setattr(ndarray, f"__{_name}__", _operator(_name))
+    setattr(ndarray, f"__r{_name}__", _operator(_name, reflected=True))
 for _name in ("neg", "invert", "eq", "ne", "lt", "le", "gt", "ge"):
-    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
+    setattr(ndarray, f"__{_name}__", _operator(_name))
 
 
 def _in_place(name: str) -> Any:

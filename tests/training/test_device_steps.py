@@ -72,6 +72,21 @@ def test_parts_add_up(xp: Any) -> None:
     assert parts[1].loss == pytest.approx(whole[1].loss, rel=1e-12)
 
 
+@pytest.mark.parametrize("choices", CHOICES.values(), ids=list(CHOICES))
+def test_the_readable_functions_run_there_too(xp: Any, choices: dict[str, Any]) -> None:
+    """The plain path: the same source as on the CPU, on the device's arrays."""
+    config, splits = tiny_run(ops="reference", **choices)
+    states = {}
+    for device in ("cpu", "cuda"):
+        states[device] = fresh_state(init_params(config.model, 3, np.float64, device), config.training)
+        steps = HostSteps(states[device], config, splits, device)
+        steps.begin(1, [np.arange(4), np.arange(4, 8)])
+        for i in range(2):
+            steps.step(i, 1e-2)
+    assert isinstance(states["cuda"].params.buffer, xp.ndarray)
+    assert error(states["cuda"].params.buffer, states["cpu"].params.buffer) < 1e-10
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("tf32", 1e-2), ("bfloat16", 1e-1)])
 def test_precisions_stay_near_float64(xp: Any, precision: str, tolerance: float) -> None:
     """After ten steps, in which errors grow; a single gradient's are in tests/ops/cuda/test_twins.py."""

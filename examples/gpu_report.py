@@ -1,0 +1,162 @@
+"""Everything that is to be measured on a GPU, in one command that needs no network:
+
+    PYTHONPATH=. python examples/gpu_report.py --data-dir CIFAR10 --out report.json
+
+The gpu tests; a training step against PyTorch, eager and compiled, in TF32 and bfloat16, for two models and three
+batch sizes; how busy the GPU is; a training on CIFAR-10. Ratios are below 1 where minivit is faster. What could not
+be measured is in the report with its error. --only tests,bench,busy,train leaves the rest out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = {"192x6": (192, 6, 3), "384x7": (384, 7, 6)}  # width, depth, heads; patch 4 on 32x32, class token
+BATCHES = (128, 512, 1024)
+PRECISIONS = ("tf32", "bfloat16")
+PARTS = ("tests", "bench", "busy", "train")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print a table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("gpu_report.json"), help="default: %(default)s")
+    parser.add_argument("--data-dir", help="CIFAR-10; without it nothing is trained")
+    parser.add_argument("--epochs", type=int, default=200, help="of the training; default: %(default)s")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to run; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=15, help="pairs of steps; default: %(default)s")
+    options = parser.parse_args(arguments)
+    parts = options.only.split(",")
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"--only {unknown[0]} is not known; expected some of {','.join(PARTS)}")
+    report: dict[str, Any] = {"command": " ".join(["examples/gpu_report.py", *(arguments or sys.argv[1:])])}
+    report |= {"date": datetime.date.today().isoformat(), "machine": machine()}
+    options.out.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    if "tests" in parts:
+        report["tests"] = run_tests()
+    if "bench" in parts:
+        report["bench"] = [
+            bench(model, batch, precision, options.rounds)
+            for model in MODELS
+            for batch in BATCHES
+            for precision in PRECISIONS
+        ]
+    if "busy" in parts:
+        report["busy"] = {precision: busy(precision) for precision in PRECISIONS}
+    if "train" in parts and options.data_dir:
+        report["train"] = train(options.data_dir, options.epochs)
+    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(table(report))
+
+
+def machine() -> dict[str, str]:
+    """What `minivit doctor` finds: versions, hardware, a checked result."""
+    from minivit.doctor import findings
+
+    return {finding.what: finding.found for finding in findings()}
+
+
+def output_of(words: list[str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `python WORDS`, run in the project's folder."""
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def run_tests(marked: str = "gpu", *more: str) -> dict[str, Any]:
+    """The tests with a mark: how many passed, failed, were skipped."""
+    start = time.perf_counter()
+    code, out, _ = output_of(["-m", "pytest", "-n", "0", "-m", marked, *more])
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", out)}
+    failures = re.findall(r"^(?:FAILED|ERROR) (.*)$", out, re.MULTILINE)
+    return {"code": code, **counts, "failures": failures, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def bench(
+    model: str, batch: int, precision: str, rounds: int, device: str = "cuda", compiled: bool = True
+) -> dict[str, Any]:
+    """`minivit bench` against PyTorch, in a process of its own; the ratios' names end in the precision."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "model.toml"
+        width, depth, heads = MODELS[model]
+        config.write_text(f"[model]\nwidth = {width}\ndepth = {depth}\nheads = {heads}\n", encoding="utf-8")
+        words = ["-m", "minivit", "bench", "--config", str(config), "--device", device, "--batch-size", str(batch)]
+        words += ["--precision", precision, "--rounds", str(rounds), "--against", "torch", "--json"]
+        code, out, error = output_of(words + ["--compile"] * compiled)
+    found: dict[str, Any] = {"model": model, "batch": batch, "precision": precision}
+    if code:
+        return found | {"error": error.strip()[-2000:]}
+    measured = json.loads(out)
+    renamed = {f"{k}_{precision}" if k.startswith("ratio_") else k: v for k, v in measured.items() if k != "model"}
+    return found | renamed
+
+
+def busy(precision: str, model: str = "384x7", batch: int = 1024, seconds: float = 10.0) -> dict[str, Any]:
+    """Share of the time in which the GPU computes while steps are queued, as nvidia-smi samples it (percent)."""
+    from minivit.bench.ours import ours
+    from minivit.bench.workload import Workload
+    from minivit.model import ViTConfig
+    from minivit.training.settings import TrainSettings
+
+    width, depth, heads = MODELS[model]
+    config = ViTConfig(width=width, depth=depth, heads=heads)
+    side = ours(Workload(config, batch, TrainSettings(precision=precision), "cuda"))  # type: ignore[arg-type]
+    for _ in range(3):
+        side.step()
+    words = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=500"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as sampler:
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            for _ in range(10):
+                side.queue()
+            side.step()
+            steps += 11
+        elapsed = time.perf_counter() - start
+        sampler.terminate()
+        samples = [int(line) for line in (sampler.stdout or ()) if line.strip().isdigit()]
+    inner = samples[2:-2] or samples  # the first and the last reach beyond the steps
+    return {"percent": statistics.median(inner), "samples": samples, "step_s": elapsed / steps}
+
+
+def train(data_dir: str, epochs: int) -> dict[str, Any]:
+    """examples/cifar10_gpu.toml from the start: seconds of the whole command, and what metrics.csv ends with."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["-m", "minivit", "train", "--config", "examples/cifar10_gpu.toml", "--data-dir", data_dir]
+        words += ["--device", "cuda", "--epochs", str(epochs), "--out", f"{folder}/run"]
+        start = time.perf_counter()
+        code, out, error = output_of(words)
+        found = {"epochs": epochs, "seconds": round(time.perf_counter() - start, 1)}
+        if code:
+            return found | {"error": error.strip()[-2000:]}
+        metrics = (Path(folder) / "run" / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    last = dict(zip(metrics[0].split(","), metrics[-1].split(","), strict=True))
+    return found | {"last_epoch": last, "said": out.strip().splitlines()[-3:]}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report in short."""
+    lines = [f"{what}: {found}" for what, found in report["machine"].items()]
+    if "tests" in report:
+        lines.append(f"tests: {report['tests']}")
+    for row in report.get("bench", []):
+        ratios = {name: f"{x:.2f}" for name, x in row.items() if name.startswith("ratio_")}
+        step = f"{1000 * row['step_s']:.1f} ms" if "step_s" in row else row.get("error", "")[-200:]
+        lines.append(f"{row['model']} batch {row['batch']:5} {row['precision']:9} {step}  {ratios}")
+    lines += [f"busy, {name}: {found['percent']} %" for name, found in report.get("busy", {}).items()]
+    if "train" in report:
+        lines.append(f"train: {report['train']}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

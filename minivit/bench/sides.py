@@ -1,0 +1,26 @@
+"""What either side of a measurement offers: things to run and time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from minivit.arrays import Array
+from minivit.bench.timing import Run
+
+
+class Ours(NamedTuple):
+    """minivit's."""
+
+    forward: Callable[[], list[Array]]  # inference: logits of the batch, part by part; nothing else is kept
+    gradients: Run  # forward and backward, without the update
+    update: Run  # clipping and the optimiser
+    step: Run  # all of a training step
+    queue: Run  # the same, without waiting for a GPU to have done it
+
+
+class Theirs(NamedTuple):
+    """PyTorch's."""
+
+    forward: Callable[[], Array]  # inference: logits (B, classes), on the host
+    step: Run  # forward, backward, clipping, optimiser

@@ -1,0 +1,60 @@
+"""The report of a GPU machine, as far as a machine without one can run it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minivit.training.config import read_values
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def report() -> Any:
+    spec = importlib.util.spec_from_file_location("gpu_report", ROOT / "examples" / "gpu_report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_machine_and_parts(report: Any, tmp_path: Path, capsys: Any) -> None:
+    report.main(["--only", "train", "--out", str(tmp_path / "report.json")])
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert {"command", "date", "machine"} <= set(written)
+    assert "train" not in written, "nothing is trained without data"
+    assert "NumPy" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        report.main(["--only", "tests,benches"])
+
+
+def test_counts_of_tests(report: Any) -> None:
+    found = report.run_tests("not gpu", "tests/training/test_precision.py")
+    assert found["code"] == 0
+    assert found["passed"] >= 2
+
+
+def test_ratios_are_named_by_precision(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setitem(report.MODELS, "tiny", (16, 1, 2))
+    found = report.bench("tiny", 4, "float32", 1, device="cpu", compiled=False)
+    assert {"ratio_eager_float32", "ratio_inference_float32", "step_s"} <= set(found)
+    assert "tiny batch     4 float32" in report.table({"machine": {}, "bench": [found]})
+
+
+def test_what_cannot_be_measured_is_said(report: Any) -> None:
+    found = report.bench("192x6", 4, "bfloat16", 1, device="cpu")
+    assert "precision 'bfloat16' needs an NVIDIA GPU" in found["error"]
+    assert "needs an NVIDIA GPU" in report.table({"machine": {}, "bench": [found]})
+
+
+def test_the_configuration_is_the_model_of_the_report(report: Any) -> None:
+    values = read_values(ROOT / "examples" / "cifar10_gpu.toml")
+    assert tuple(values[name] for name in ("width", "depth", "heads")) == report.MODELS["384x7"]
+    assert values["batch_size"] in report.BATCHES
