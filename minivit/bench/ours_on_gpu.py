@@ -41,7 +41,7 @@ def ours_on_gpu(workload: Workload) -> Ours:
         return [logits]
 
     def gradients() -> None:
-        steps.gradients(0)
+        steps.gradients(steps.tables[0])
         wait()
 
     def update() -> None:

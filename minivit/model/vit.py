@@ -190,11 +190,16 @@ def _shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _fixed_positions(config: ViTConfig, z: Array) -> Array:
-    """Sin-cos positions (T, D) where z lives, in its precision; the class token's are zero."""
+    """Sin-cos positions (T, D) where z lives; the class token's are zero."""
+    return _position_table(config, array_module(z))
+
+
+@functools.lru_cache(maxsize=8)
+def _position_table(config: ViTConfig, xp: Any) -> Array:
     table = sincos_positions(config.grid, config.width)
     if config.pooling == "class_token":
         table = np.concatenate([np.zeros((1, config.width)), table])
-    return array_module(z).asarray(table)
+    return xp.asarray(table)
 
 
 def _settings(config: ViTConfig, i: int) -> BlockSettings:

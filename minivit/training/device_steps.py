@@ -18,6 +18,7 @@ from minivit.data.augment import crop_and_flip_moves
 from minivit.model import Flat, ViTParams, named, vit, vit_backward
 from minivit.model.params import copied_as
 from minivit.ops import choose_ops
+from minivit.ops.cuda.graph import Graph, nvmath_gemm, why_no_graph
 from minivit.ops.cuda.loss import cross_entropy_in_part
 from minivit.ops.cuda.products import exact_products
 from minivit.ops.cuda.residual import DeviceKey, words
@@ -28,6 +29,7 @@ from minivit.training.optimizers import sgd
 from minivit.training.precision import choose_precision
 from minivit.training.step import Totals, TrainState, parts_of
 
+_MOVING = ("index", "moves", "keys")  # what a step knows and the next does not
 _READ_SECONDS = 1.0  # between two looks at the sums
 
 
@@ -54,6 +56,11 @@ class DeviceSteps:
         self.tables: list[dict[str, Any]] = []
         self.queued = Totals(0.0, 0, 0.0, 0, 0)
         self.last_read = time.perf_counter()
+        self.graphs: dict[int, tuple[Graph, dict[str, Any]]] = {}
+        self.stream: Any = None  # where recorded steps run; None: each step is queued launch by launch
+        if settings.graph == "auto" and settings.optimizer == "adamw" and why_no_graph() is None:
+            self.stream = xp.cuda.Stream()
+            self.gemm = nvmath_gemm(xp, self.stream)
 
     def begin(self, epoch: int, batches: list[np.ndarray]) -> None:
         """Copy what the steps of an epoch need to know, and start its sums at 0."""
@@ -77,15 +84,39 @@ class DeviceSteps:
         self.queued = Totals(0.0, 0, 0.0, 0, 0)
 
     def step(self, i: int, rate: float) -> None:
-        """Queue step i of the epoch at learning rate `rate`."""
-        self.gradients(i)
-        self.sums[2:3] += self.update(rate)
-        images, steps = self.queued.images + len(self.tables[i]["index"]), self.queued.steps + 1
-        self.queued = self.queued._replace(images=images, steps=steps)
+        """Queue step i of the epoch at learning rate `rate`.
 
-    def gradients(self, i: int) -> None:
-        """Queue the forward and backward passes of step i: the gradient lies in `state` then."""
+        Raises IndexError beyond the last step of the run: the device has no learning rate for it.
+        """
+        if self.state.step >= self.steps_of_run:
+            raise IndexError(f"step {self.state.step} of a run of {self.steps_of_run} steps")
         table = self.tables[i]
+        images = len(table["index"])
+        if self.stream is None:
+            self._whole(table, rate)
+        else:
+            self._recorded(table, images)
+        self.state.step += 1
+        self.queued = self.queued._replace(images=self.queued.images + images, steps=self.queued.steps + 1)
+
+    def _whole(self, table: dict[str, Any], rate: float) -> None:
+        """All that a step does, on the device alone but for the rate, which AdamW reads there too."""
+        self.gradients(table)
+        self.sums[2:3] += self.update(rate)
+
+    def _recorded(self, table: dict[str, Any], images: int) -> None:
+        """The same as a graph, one for each size of a batch: its tables are copied to where the graph reads them."""
+        if images not in self.graphs:
+            fixed = {name: x.copy() if name in _MOVING else x for name, x in table.items()}
+            self.graphs[images] = Graph(self.xp, self.stream, self.gemm), fixed
+        graph, fixed = self.graphs[images]
+        with self.stream:
+            for name in _MOVING:
+                fixed[name][...] = table[name]
+        graph.run(lambda: self._whole(fixed, 0.0))
+
+    def gradients(self, table: dict[str, Any]) -> None:
+        """Queue the forward and backward passes of a step, an entry of `tables`: the gradient lies in `state` then."""
         with exact_products(self.exact):
             for n, part in enumerate(table["parts"]):
                 gradient = self._part(table, part, DeviceKey(table["keys"][n]))
@@ -120,13 +151,7 @@ class DeviceSteps:
         return AdamW(on_device, next_step, s.beta1, s.beta2, s.adam_eps, s.weight_decay, s.clip)
 
     def update(self, rate: float) -> Array:
-        """Queue clipping and the update; returns the norm (1,) of the gradient, on the device.
-
-        Raises IndexError beyond the last step of the run: the device has no learning rate for it.
-        """
-        if self.state.step >= self.steps_of_run:
-            raise IndexError(f"step {self.state.step} of a run of {self.steps_of_run} steps")
-        self.state.step += 1
+        """Queue clipping and the update; returns the norm (1,) of the gradient, on the device."""
         params, gradient, settings = self.state.params, self.state.gradient.buffer, self.config.training
         copy = None if self.weights is params else self.weights.buffer
         first, second = self.state.moments
@@ -135,7 +160,7 @@ class DeviceSteps:
             return self.adamw(params.buffer, gradient, first, second, copy, params.decayed)
         found = gradient_norm(gradient, gradient.dtype.type(settings.clip))
         gradient *= found[1:2]
-        sgd(params.buffer, gradient, self.state.moments, self.state.step, rate, params.decayed, settings)
+        sgd(params.buffer, gradient, self.state.moments, self.state.step + 1, rate, params.decayed, settings)
         if copy is not None:
             copy[...] = params.buffer.astype(copy.dtype)
         return found[0:1]
@@ -146,6 +171,8 @@ class DeviceSteps:
 
     def read(self) -> Totals:
         """Wait for what is queued; the sums since the epoch's beginning."""
+        if self.stream is not None:
+            self.stream.synchronize()
         loss, correct, norm = self.sums.get().tolist()
         self.last_read = time.perf_counter()
         return self.queued._replace(loss=loss, correct=round(correct) if correct == correct else 0, norm=norm)

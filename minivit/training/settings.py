@@ -12,6 +12,7 @@ DatasetName = Literal["shapes", "cifar10", "cifar100", "folder"]
 OptimizerName = Literal["adamw", "sgd"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 OpsName = Literal["auto", "cpu", "cuda", "reference"]
+GraphName = Literal["auto", "off"]
 PrecisionName = Literal["auto", "float32", "tf32", "bfloat16"]
 
 
@@ -62,6 +63,7 @@ class TrainSettings:
     device: DeviceName = setting("auto", "auto takes the GPU if CuPy finds one")
     ops: OpsName = setting("auto", "auto takes the fused functions of the device; reference the readable")
     precision: PrecisionName = setting("auto", "of products and activations; auto: float32 on a CPU, tf32 on a GPU")
+    graph: GraphName = setting("off", "on a GPU: auto records a step of AdamW once and launches it as one CUDA graph")
     threads: int = setting(0, "cores to compute on; 0 means all. Results do not depend on it")
 
     def __post_init__(self) -> None:

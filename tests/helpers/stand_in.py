@@ -9,7 +9,9 @@ It has no function that CuPy 14 lacks: `test_stand_in.py` compares the two where
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import operator
 import types
 from typing import Any
@@ -59,6 +61,39 @@ DTYPES = ["float16", "float32", "float64", "complex128", "int32", "int64", "uint
 _DATA = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(ml_dtypes.bfloat16)}
 
 
+class Recorder:
+    """What a stream records between begin_capture and end_capture: nothing is executed then, on a GPU."""
+
+    work: list[Any] | None = None
+
+    def refuse(self, what: str) -> None:
+        """Raise RuntimeError if the host waits while a graph is recorded."""
+        if self.work is not None:
+            raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} while a stream is recorded")
+
+    def do(self, action: Any) -> None:
+        """Execute, or record."""
+        if self.work is None:
+            action()
+        else:
+            self.work.append(action)
+
+    def result(self, function: Any, inputs: list[Any]) -> Any:
+        """What `function` gives for `inputs`; recorded, if it is an array of its own and not a view."""
+        if self.work is None:
+            return function()
+        with np.errstate(all="ignore"):  # nothing is computed yet: only its shape and type matter
+            found = function()
+        if isinstance(found, np.ndarray | np.generic):
+            found = np.asarray(found)
+            if not any(isinstance(x, np.ndarray) and np.shares_memory(x, found) for x in inputs):
+                self.work.append(lambda: np.copyto(found, function()))
+        return found
+
+
+recorder = Recorder()
+
+
 class Memory:
     """Where an array begins."""
 
@@ -92,16 +127,24 @@ class ndarray:  # noqa: N801  (CuPy's name)
         return len(self._array)
 
     def __getitem__(self, index: Any) -> ndarray:
-        return ndarray(np.asarray(self._array[_index(index)]))
+        found = recorder.result(lambda: self._array[_index(index)], [self._array])
+        return ndarray(np.asarray(found))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._array[_index(index)] = _plain(value)
+        into, source = self._array, _plain(value)
+
+        def write() -> None:
+            into[_index(index)] = source
+
+        recorder.do(write)
 
     def get(self) -> np.ndarray:
+        recorder.refuse("a copy to the host")
         module.waits += 1
         return self._array.copy()
 
     def _read(self, kind: type) -> Any:
+        recorder.refuse("a number read by the host")
         module.waits += 1
         return kind(self._array)
 
@@ -141,7 +184,8 @@ def _operator(name: str, reflected: bool = False) -> Any:
 
     def apply(self: ndarray, *others: Any) -> Any:
         given = [self._array, *map(_plain, others)]
-        return _wrapped(function(*reversed(given)) if reflected else function(*given))
+        given = given[::-1] if reflected else given
+        return _wrapped(recorder.result(lambda: function(*given), given))
 
     return apply
 
@@ -155,7 +199,8 @@ for _name in ("neg", "invert", "eq", "ne", "lt", "le", "gt", "ge"):
 
 def _in_place(name: str) -> Any:
     def apply(self: ndarray, other: Any) -> ndarray:
-        getattr(self._array, name)(_plain(other))
+        source = _plain(other)
+        recorder.do(lambda: getattr(self._array, name)(source))
         return self
 
     return apply
@@ -166,16 +211,31 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
 
 
 def _method(name: str) -> Any:
-    return lambda self, *given, **named: _wrapped(getattr(self._array, name)(*given, **named))
+    def call(self: ndarray, *given: Any, **named: Any) -> Any:
+        method = getattr(self._array, name)
+        if name == "fill":
+            return recorder.do(lambda: method(*given))
+        return _wrapped(recorder.result(lambda: method(*given, **named), [self._array]))
+
+    return call
 
 
 for _name in ("reshape", "transpose", "astype", "sum", "mean", "max", "min", "argmax", "copy", "ravel", "view", "fill"):
     setattr(ndarray, _name, _method(_name))
 
 
+def _flat(values: Any) -> list[Any]:
+    return [x for value in values for x in (_flat(value) if isinstance(value, tuple | list) else [value])]
+
+
 def _function(name: str) -> Any:
     def call(*given: Any, **named: Any) -> Any:
-        return _wrapped(getattr(np, name)(*map(_plain, given), **{k: _plain(v) for k, v in named.items()}))
+        plain, options = [_plain(x) for x in given], {k: _plain(v) for k, v in named.items()}
+        function = functools.partial(getattr(np, name), *plain, **options)
+        if "out" in options:
+            recorder.do(function)
+            return named["out"]
+        return _wrapped(recorder.result(function, [*_flat(plain), *options.values()]))
 
     return call
 
@@ -194,7 +254,7 @@ class RawModule:
         ) -> None:
             assert shared_mem <= 48 * 1024, "a block gets no more shared memory without asking"
             arguments = [a._array if isinstance(a, ndarray) else a for a in args]
-            cuda_on_cpu.run(self.build, name, grid, block, arguments)
+            recorder.do(lambda: cuda_on_cpu.run(self.build, name, grid, block, arguments))
 
         return launch
 
@@ -229,12 +289,21 @@ def gemm_strided_batched_ex(
 ) -> None:
     """c = a b, column-major, from pointers: cublasGemmStridedBatchedEx."""
 # fmt: on
-    left = _columns(a, a_type, *((k, m) if transa else (m, k)), lda, stride_a, count)
-    right = _columns(b, b_type, *((n, k) if transb else (k, n)), ldb, stride_b, count)
-    into = _columns(c, c_type, m, n, ldc, stride_c, count)
-    work = {68: np.float32, 70: np.float64, 77: np.float32}[compute]
+    if recorder.work is not None and handle == CUPY_HANDLE:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     one, zero = (_scalar(pointer, compute) for pointer in (alpha, beta))
     assert (one, zero) == (1, 0)
+    recorder.do(lambda: _gemm(
+        (a, a_type, *((k, m) if transa else (m, k)), lda, stride_a, count),
+        (b, b_type, *((n, k) if transb else (k, n)), ldb, stride_b, count),
+        (c, c_type, m, n, ldc, stride_c, count), bool(transa), bool(transb), compute,
+    ))
+
+
+def _gemm(a: Any, b: Any, c: Any, transa: bool, transb: bool, compute: int) -> None:
+    left, right, into = _columns(*a), _columns(*b), _columns(*c)
+    a_type, b_type, c_type = a[1], b[1], c[1]
+    work = {68: np.float32, 70: np.float64, 77: np.float32}[compute]
     if a_type != b_type or (compute == 70) != (a_type == 1):
         raise ValueError(f"CUBLAS_STATUS_NOT_SUPPORTED: types {a_type}, {b_type} and {c_type} computed as {compute}")
     left, right = left.astype(work), right.astype(work)
@@ -245,7 +314,12 @@ def gemm_strided_batched_ex(
     into[...] = (left @ right).astype(into.dtype)
 
 
+CUPY_HANDLE = 1
+
+
 def _asarray(x: Any, dtype: Any = None) -> ndarray:
+    if not isinstance(x, ndarray):
+        recorder.refuse("a copy from the host")
     return x if isinstance(x, ndarray) and dtype in (None, x.dtype) else ndarray(np.array(_index(x), dtype=dtype))
 
 
@@ -263,14 +337,67 @@ module.lib = types.SimpleNamespace(
 
 
 def _synchronize() -> None:
+    recorder.refuse("waiting")
     module.waits += 1
+
+
+class RecordedGraph:
+    """What was recorded, to be launched again and again."""
+
+    def __init__(self, work: list[Any]) -> None:
+        self.work, self.launches = work, 0
+
+    def launch(self, stream: Any = None) -> None:
+        self.launches += 1
+        for action in self.work:
+            action()
+
+
+class Stream:
+    """A queue of work."""
+
+    ptr = 7
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def begin_capture(self) -> None:
+        recorder.work = []
+
+    def end_capture(self) -> RecordedGraph:
+        work, recorder.work = recorder.work, None
+        return RecordedGraph(work or [])
+
+    def synchronize(self) -> None:
+        _synchronize()
+
+
+class MemoryPool:
+    """Its memory is NumPy's."""
+
+    def malloc(self, size: int) -> None:
+        raise NotImplementedError
+
+
+# What minivit uses of nvmath.bindings.cublas.
+nvmath_cublas: Any = types.ModuleType("nvmath.bindings.cublas")
+nvmath_cublas.create = lambda: 2
+nvmath_cublas.set_stream = lambda handle, stream: None
+nvmath_cublas.set_workspace = lambda handle, workspace, size: None
+nvmath_cublas.gemm_strided_batched_ex = gemm_strided_batched_ex
 
 
 _stream = types.SimpleNamespace(synchronize=_synchronize)
 module.cuda = types.SimpleNamespace(
     Device=lambda: types.SimpleNamespace(id=0),
-    device=types.SimpleNamespace(get_cublas_handle=lambda: 1),
+    device=types.SimpleNamespace(get_cublas_handle=lambda: CUPY_HANDLE),
     cublas=types.SimpleNamespace(gemmStridedBatchedEx=gemm_strided_batched_ex),
     get_current_stream=lambda: _stream,
+    Stream=Stream,
+    MemoryPool=MemoryPool,
+    using_allocator=lambda malloc: contextlib.nullcontext(),
     runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError),
 )

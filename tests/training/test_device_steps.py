@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import stand_in
 from helpers.tiny_run import tiny_run
 
 from minivit.arrays import to_host
 from minivit.model import init_params, named
+from minivit.ops.cuda.graph import why_no_graph
 from minivit.training.device_steps import DeviceSteps
 from minivit.training.host_steps import HostSteps
 from minivit.training.loop import rates_of_run, train
@@ -142,3 +145,61 @@ def test_a_whole_run_on_the_device_equals_the_cpus(xp: Any, tmp_path: Any) -> No
         assert b.train_loss == pytest.approx(a.train_loss, rel=1e-4)
         assert b.validation_loss == pytest.approx(a.validation_loss, rel=1e-4)
         assert b.gradient_norm == pytest.approx(a.gradient_norm, rel=1e-4)
+
+
+@pytest.fixture
+def nvmath(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nvmath-python, or what stands for it."""
+    if hasattr(xp, "waits"):
+        monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", stand_in.nvmath_cublas)
+    elif reason := why_no_graph():
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("choices", [{}, {"accumulate": 2, "pooling": "mean", "positions": "sincos"}])
+def test_a_recorded_step_is_the_step_bit_for_bit(xp: Any, nvmath: None, choices: dict[str, Any]) -> None:
+    choices = {"dropout": 0.2, "drop_path": 0.2, "precision": "bfloat16", **choices}
+    plain, sums = run(*tiny_run(**choices), "cuda", np.float32)
+    graph, sums_of_graph = run(*tiny_run(graph="auto", **choices), "cuda", np.float32)
+    assert np.array_equal(to_host(graph.params.buffer), to_host(plain.params.buffer))
+    assert sums_of_graph == sums
+
+
+def test_batches_of_two_sizes_are_recorded_each(xp: Any, nvmath: None) -> None:
+    found = []
+    for graph in ("off", "auto"):
+        config, splits = tiny_run(graph=graph, dropout=0.2)
+        state = fresh_state(init_params(config.model, 3, np.float32, "cuda"), config.training)
+        steps = DeviceSteps(state, config, splits, [1e-2] * 8)
+        steps.begin(1, [np.arange(4), np.arange(3), np.arange(4, 8), np.arange(3, 6)] * 2)
+        for i in range(8):
+            steps.step(i, 1e-2)
+        found.append(to_host(state.params.buffer))
+        assert len(steps.graphs) == (2 if graph == "auto" else 0)
+        assert all(recorded.graph is not None for recorded, _ in steps.graphs.values())
+    assert np.array_equal(*found)
+
+
+def test_what_is_not_recorded(xp: Any, nvmath: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SGD's learning rate is the host's; and without nvmath-python there is nothing to record with."""
+
+    def stream(**choices: Any) -> Any:
+        config, splits = tiny_run(graph="auto", **choices)
+        state = fresh_state(init_params(config.model, 3, np.float32, "cuda"), config.training)
+        return DeviceSteps(state, config, splits, [1e-2]).stream
+
+    assert stream() is not None
+    assert stream(optimizer="sgd") is None
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    assert stream() is None
+    assert "install minivit[cuda12] or minivit[cuda13]" in str(why_no_graph())
+
+
+def test_a_run_has_no_step_beyond_its_last(xp: Any) -> None:
+    config, splits = tiny_run()
+    state = fresh_state(init_params(config.model, 3, np.float32, "cuda"), config.training)
+    steps = DeviceSteps(state, config, splits, [1e-2])
+    steps.begin(1, [np.arange(4)] * 2)
+    steps.step(0, 1e-2)
+    with pytest.raises(IndexError, match="step 1 of a run of 1 steps"):
+        steps.step(1, 1e-2)

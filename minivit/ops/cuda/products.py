@@ -10,7 +10,8 @@ float32 operands are multiplied as TF32 (10 bits of mantissa, summed in float32)
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -24,6 +25,24 @@ _exact: ContextVar[bool] = ContextVar("exact", default=False)
 _DATA = {"float32": 0, "float64": 1, "bfloat16": 14}
 _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_TF32 = 68, 70, 77
 _DEFAULT_ALGORITHM = -1
+
+
+Gemm = Callable[..., None]
+_gemm: ContextVar[Gemm | None] = ContextVar("gemm", default=None)
+
+
+@contextlib.contextmanager
+def products_by(gemm: Gemm) -> Iterator[None]:
+    """Inside, `gemm` computes the products; it takes what cublasGemmStridedBatchedEx takes, without the handle."""
+    token = _gemm.set(gemm)
+    try:
+        yield
+    finally:
+        _gemm.reset(token)
+
+
+def _cupy_gemm(xp: Any) -> Gemm:
+    return functools.partial(xp.cuda.cublas.gemmStridedBatchedEx, xp.cuda.device.get_cublas_handle())
 
 
 @contextlib.contextmanager
@@ -70,9 +89,10 @@ def products(a: Array, b: Array, c: Array) -> None:
     compute = _COMPUTE_64F if double else _COMPUTE_32F
     if a.dtype == np.float32 and not _exact.get():
         compute = _COMPUTE_TF32
+    gemm = _gemm.get() or _cupy_gemm(xp)
     # fmt: off
-    xp.cuda.cublas.gemmStridedBatchedEx(
-        xp.cuda.device.get_cublas_handle(), int(right.transposed), int(left.transposed), n, m, inner,
+    gemm(
+        int(right.transposed), int(left.transposed), n, m, inner,
         one.ctypes.data, right.pointer, right.data, right.leading, right.step,
         left.pointer, left.data, left.leading, left.step,
         zero.ctypes.data, into.pointer, into.data, into.leading, into.step,
