@@ -47,10 +47,11 @@ def main(arguments: list[str] | None = None) -> None:
         report["tests"] = run_tests()
     if "bench" in parts:
         report["bench"] = [
-            bench(model, batch, precision, options.rounds)
+            bench(model, batch, precision, options.rounds, graph=graph, compiled=graph == "off")
             for model in MODELS
             for batch in BATCHES
             for precision in PRECISIONS
+            for graph in ("off", "auto")
         ]
     if "busy" in parts:
         report["busy"] = {precision: busy(precision) for precision in PRECISIONS}
@@ -83,7 +84,13 @@ def run_tests(marked: str = "gpu", *more: str) -> dict[str, Any]:
 
 
 def bench(
-    model: str, batch: int, precision: str, rounds: int, device: str = "cuda", compiled: bool = True
+    model: str,
+    batch: int,
+    precision: str,
+    rounds: int,
+    device: str = "cuda",
+    graph: str = "off",
+    compiled: bool = True,
 ) -> dict[str, Any]:
     """`minivit bench` against PyTorch, in a process of its own; the ratios' names end in the precision."""
     with tempfile.TemporaryDirectory() as folder:
@@ -91,9 +98,10 @@ def bench(
         width, depth, heads = MODELS[model]
         config.write_text(f"[model]\nwidth = {width}\ndepth = {depth}\nheads = {heads}\n", encoding="utf-8")
         words = ["-m", "minivit", "bench", "--config", str(config), "--device", device, "--batch-size", str(batch)]
-        words += ["--precision", precision, "--rounds", str(rounds), "--against", "torch", "--json"]
+        words += ["--precision", precision, "--rounds", str(rounds), "--graph", graph]
+        words += ["--against", "torch", "--json"]
         code, out, error = output_of(words + ["--compile"] * compiled)
-    found: dict[str, Any] = {"model": model, "batch": batch, "precision": precision}
+    found: dict[str, Any] = {"model": model, "batch": batch, "precision": precision, "graph": graph}
     if code:
         return found | {"error": error.strip()[-2000:]}
     measured = json.loads(out)
@@ -151,7 +159,9 @@ def table(report: dict[str, Any]) -> str:
     for row in report.get("bench", []):
         ratios = {name: f"{x:.2f}" for name, x in row.items() if name.startswith("ratio_")}
         step = f"{1000 * row['step_s']:.1f} ms" if "step_s" in row else row.get("error", "")[-200:]
-        lines.append(f"{row['model']} batch {row['batch']:5} {row['precision']:9} {step}  {ratios}")
+        lines.append(
+            f"{row['model']} batch {row['batch']:5} {row['precision']:9} graph {row['graph']:4} {step}  {ratios}"
+        )
     lines += [f"busy, {name}: {found['percent']} %" for name, found in report.get("busy", {}).items()]
     if "train" in report:
         lines.append(f"train: {report['train']}")

@@ -25,7 +25,7 @@ from minivit.ops import NAMES, choose_ops
 from minivit.threads import cores
 from minivit.training.config import model_config, read_values, section_of
 from minivit.training.precision import choose_precision
-from minivit.training.settings import PrecisionName, TrainSettings
+from minivit.training.settings import GraphName, PrecisionName, TrainSettings
 
 DESCRIPTION = """\
 Measure a training step: forward, backward, optimiser and the whole; images a second, floating-point operations a
@@ -53,6 +53,9 @@ def add_to(commands: Any) -> None:
     command.add_argument("--threads", metavar="N", type=int, default=0, help="cores to use; 0: all")
     command.add_argument(
         "--precision", choices=get_args(PrecisionName), default="auto", help="on a GPU: tf32 unless told otherwise"
+    )
+    command.add_argument(
+        "--graph", choices=get_args(GraphName), default="off", help="on a GPU: auto launches a step as one CUDA graph"
     )
     command.add_argument("--recompute", action="store_true", help="compute each block again in the backward pass")
     command.add_argument("--against", choices=["torch"], help="time PyTorch too, in turns, on the same weights")
@@ -82,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
 def _workload(options: argparse.Namespace) -> Workload:
     values = read_values(options.config) if options.config else {"variant": "mini/4", "batch_size": 128}
     flags = {"batch_size": options.batch_size, "gelu": options.gelu, "ops": options.ops, "threads": options.threads}
-    values |= {"recompute": options.recompute, "precision": options.precision}
+    values |= {"recompute": options.recompute, "precision": options.precision, "graph": options.graph}
     values |= {name: value for name, value in flags.items() if value is not None}
     device = choose_device(options.device)
     choose_ops(options.ops, device)
@@ -114,6 +117,7 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     }
     if workload.device == "cuda":
         found["precision"] = "tf32" if workload.settings.precision == "auto" else workload.settings.precision
+        found["graph"] = workload.settings.graph
         found["queue_s"] = _queue_seconds(side, rounds)
     if workload.device == "cpu":
         _, found["floor_s"], found["step_over_floor"] = median_ratio(side.step, floor_run(workload), rounds)

@@ -45,7 +45,7 @@ def test_ratios_are_named_by_precision(report: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(report.MODELS, "tiny", (16, 1, 2))
     found = report.bench("tiny", 4, "float32", 1, device="cpu", compiled=False)
     assert {"ratio_eager_float32", "ratio_inference_float32", "step_s"} <= set(found)
-    assert "tiny batch     4 float32" in report.table({"machine": {}, "bench": [found]})
+    assert "tiny batch     4 float32   graph off" in report.table({"machine": {}, "bench": [found]})
 
 
 def test_what_cannot_be_measured_is_said(report: Any) -> None:

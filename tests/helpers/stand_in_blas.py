@@ -1,0 +1,78 @@
+"""cuBLAS of the stand-in for CuPy: products from pointers and leading dimensions, as a GPU computes them."""
+
+from __future__ import annotations
+
+import ctypes
+import types
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from helpers.stand_in_stream import recorder
+
+CUPY_HANDLE = 1  # through CuPy nothing may be recorded
+_DATA = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(ml_dtypes.bfloat16)}
+
+
+def _columns(pointer: int, data: int, rows: int, columns: int, leading: int, step: int, stack: int) -> np.ndarray:
+    """Column-major matrices (stack, rows, columns) in memory, as cuBLAS sees them."""
+    if leading < rows:
+        raise ValueError(f"CUBLAS_STATUS_INVALID_VALUE: leading dimension {leading} of {rows} rows")
+    dtype = _DATA[data]
+    last = (stack - 1) * step + (columns - 1) * leading + rows
+    flat = np.frombuffer((ctypes.c_char * (last * dtype.itemsize)).from_address(pointer), dtype)
+    size = dtype.itemsize
+    return np.lib.stride_tricks.as_strided(flat, (stack, rows, columns), (step * size, size, leading * size))
+
+
+def _tf32(x: np.ndarray) -> np.ndarray:
+    """float32 rounded to the 10 bits of mantissa that TF32 has."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    return ((bits + 0xFFF + (bits >> 13 & 1)) & ~np.uint32(0x1FFF)).view(np.float32)
+
+
+def _scalar(pointer: int, compute: int) -> float:
+    kind = ctypes.c_double if compute == 70 else ctypes.c_float
+    return ctypes.cast(pointer, ctypes.POINTER(kind))[0]
+
+
+# fmt: off
+def gemm_strided_batched_ex(
+    handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int, a: int, a_type: int, lda: int,
+    stride_a: int, b: int, b_type: int, ldb: int, stride_b: int, beta: int, c: int, c_type: int, ldc: int,
+    stride_c: int, count: int, compute: int, algorithm: int,
+) -> None:
+    """c = a b, column-major, from pointers: cublasGemmStridedBatchedEx."""
+# fmt: on
+    if recorder.work is not None and handle == CUPY_HANDLE:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    one, zero = (_scalar(pointer, compute) for pointer in (alpha, beta))
+    assert (one, zero) == (1, 0)
+    recorder.do(lambda: _gemm(
+        (a, a_type, *((k, m) if transa else (m, k)), lda, stride_a, count),
+        (b, b_type, *((n, k) if transb else (k, n)), ldb, stride_b, count),
+        (c, c_type, m, n, ldc, stride_c, count), bool(transa), bool(transb), compute,
+    ))
+
+
+def _gemm(a: Any, b: Any, c: Any, transa: bool, transb: bool, compute: int) -> None:
+    left, right, into = _columns(*a), _columns(*b), _columns(*c)
+    a_type, b_type, c_type = a[1], b[1], c[1]
+    work = {68: np.float32, 70: np.float64, 77: np.float32}[compute]
+    if a_type != b_type or (compute == 70) != (a_type == 1):
+        raise ValueError(f"CUBLAS_STATUS_NOT_SUPPORTED: types {a_type}, {b_type} and {c_type} computed as {compute}")
+    left, right = left.astype(work), right.astype(work)
+    if compute == 77:
+        left, right = _tf32(left), _tf32(right)
+    left = left.transpose(0, 2, 1) if transa else left
+    right = right.transpose(0, 2, 1) if transb else right
+    into[...] = (left @ right).astype(into.dtype)
+
+
+# What minivit uses of nvmath.bindings.cublas.
+nvmath_cublas: Any = types.ModuleType("nvmath.bindings.cublas")
+nvmath_cublas.create = lambda: 2
+nvmath_cublas.set_stream = lambda handle, stream: None
+nvmath_cublas.set_workspace = lambda handle, workspace, size: None
+nvmath_cublas.gemm_strided_batched_ex = gemm_strided_batched_ex
