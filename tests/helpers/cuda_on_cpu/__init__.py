@@ -53,9 +53,10 @@ def _library(build: Build) -> ctypes.CDLL:
             f"({p.type}*)arguments[{i}]" if p.pointer else f"*({p.type}*)arguments[{i}]"
             for i, p in enumerate(parameters)
         )
+        launch = "launch" if _waits(text, name) else "launch_alone"
         lines.append(
             f'extern "C" void run_{name}(const int* grid, const int* block, void** arguments)'
-            f" {{ cuda_on_cpu::launch(grid, block, [=] {{ {name}({given}); }}); }}"
+            f" {{ cuda_on_cpu::{launch}(grid, block, [=] {{ {name}({given}); }}); }}"
         )
     whole = "\n".join(lines)
     digest = hashlib.sha256((whole + SHIM.read_text() + str(build.options)).encode()).hexdigest()[:20]
@@ -80,6 +81,12 @@ def _library(build: Build) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(library))
     shutil.rmtree(folder)
     return loaded
+
+
+def _waits(text: str, kernel: str) -> bool:
+    """Whether a kernel's threads exchange anything: sums over a warp, shuffles, barriers."""
+    body = text.partition(f"void {kernel}(")[2].partition('extern "C"')[0]
+    return any(word in body for word in ("warp_sum", "warp_max", "__shfl", "__syncthreads"))
 
 
 def run(build: Build, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any]) -> None:

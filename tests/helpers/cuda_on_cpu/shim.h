@@ -97,6 +97,13 @@ template <typename Body> void launch(const int* grid, const int* block, Body bod
     for (int y = 0; y < grid[1]; ++y)
         for (int x = 0; x < grid[0]; ++x) { blockIdx = {x, y, 0}; run_block(body); }
 }
+// The same for a kernel whose threads never wait for one another: one after another, without coroutines.
+template <typename Body> void launch_alone(const int* grid, const int* block, Body body) {
+    gridDim = {grid[0], grid[1], grid[2]}; blockDim = {block[0], block[1], block[2]};
+    for (int y = 0; y < grid[1]; ++y)
+        for (int x = 0; x < grid[0]; ++x)
+            for (int i = 0; i < block[0]; ++i) { blockIdx = {x, y, 0}; threadIdx = {i, 0, 0}; body(); }
+}
 }  // namespace cuda_on_cpu
 
 inline void __syncthreads() { cuda_on_cpu::wait(cuda_on_cpu::at_block); }
