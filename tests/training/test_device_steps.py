@@ -24,15 +24,15 @@ from minivit.training.step import TrainState, fresh_state
 STEPS = 10
 
 
-def run(config: Any, splits: Any, device: str, dtype: Any = np.float64) -> tuple[TrainState, Any]:
-    """Ten steps from the same parameters; returns the state and the sums."""
+def run(config: Any, splits: Any, device: str, dtype: Any = np.float64, count: int = STEPS) -> tuple[TrainState, Any]:
+    """`count` steps from the same parameters; returns the state and the sums."""
     state = fresh_state(init_params(config.model, 3, dtype, device), config.training)
-    rates = [*rates_of_run(config, splits), *[1e-3] * STEPS][:STEPS]
+    rates = [*rates_of_run(config, splits), *[1e-3] * count][:count]
     runner: HostSteps | DeviceSteps = HostSteps(state, config, splits, "cpu")
     if device == "cuda":
         runner = DeviceSteps(state, config, splits, rates)
     order = np.random.default_rng(0).permutation(len(splits.train.labels))
-    runner.begin(1, [np.resize(order[i:], config.training.batch_size) for i in range(STEPS)])
+    runner.begin(1, [np.resize(order[i:], config.training.batch_size) for i in range(count)])
     for i, rate in enumerate(rates):
         runner.step(i, rate)
     return state, runner.read()
@@ -70,8 +70,8 @@ def test_ten_steps_equal_the_cpus(xp: Any, choices: dict[str, Any]) -> None:
 
 
 def test_parts_add_up(xp: Any) -> None:
-    whole = run(*tiny_run(), "cuda")
-    parts = run(*tiny_run(accumulate=3), "cuda")
+    whole = run(*tiny_run(), "cuda", count=3)
+    parts = run(*tiny_run(accumulate=3), "cuda", count=3)
     assert error(parts[0].params.buffer, to_host(whole[0].params.buffer)) < 1e-10
     assert parts[1].loss == pytest.approx(whole[1].loss, rel=1e-12)
 
@@ -116,7 +116,7 @@ def test_the_copy_follows_the_master_weights(xp: Any) -> None:
 
 
 def test_two_runs_are_bit_identical(xp: Any) -> None:
-    first, second = (run(*tiny_run(dropout=0.2, precision="bfloat16"), "cuda", np.float32)[0] for _ in range(2))
+    first, second = (run(*tiny_run(dropout=0.2, precision="bfloat16"), "cuda", np.float32, 4)[0] for _ in range(2))
     assert np.array_equal(to_host(first.params.buffer), to_host(second.params.buffer))
 
 
@@ -160,8 +160,8 @@ def nvmath(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("choices", [{}, {"accumulate": 2, "pooling": "mean", "positions": "sincos"}])
 def test_a_recorded_step_is_the_step_bit_for_bit(xp: Any, nvmath: None, choices: dict[str, Any]) -> None:
     choices = {"dropout": 0.2, "drop_path": 0.2, "precision": "bfloat16", **choices}
-    plain, sums = run(*tiny_run(**choices), "cuda", np.float32)
-    graph, sums_of_graph = run(*tiny_run(graph="auto", **choices), "cuda", np.float32)
+    plain, sums = run(*tiny_run(**choices), "cuda", np.float32, 4)
+    graph, sums_of_graph = run(*tiny_run(graph="auto", **choices), "cuda", np.float32, 4)
     assert np.array_equal(to_host(graph.params.buffer), to_host(plain.params.buffer))
     assert sums_of_graph == sums
 

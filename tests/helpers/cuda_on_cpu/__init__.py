@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import getpass
 import hashlib
 import shutil
 import subprocess
@@ -60,27 +61,24 @@ def _library(build: Build) -> ctypes.CDLL:
         )
     whole = "\n".join(lines)
     digest = hashlib.sha256((whole + SHIM.read_text() + str(build.options)).encode()).hexdigest()[:20]
-    folder = Path(tempfile.mkdtemp(prefix="minivit-cuda-on-cpu-"))
-    code, library = folder / f"{digest}.cpp", folder / f"{digest}.so"
-    code.write_text(whole, encoding="utf-8")
-    command = [
-        "g++",
-        "-O1",
-        "-ffp-contract=off",
-        "-shared",
-        "-fPIC",
-        "-w",
-        *build.options,
-        str(code),
-        "-o",
-        str(library),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{build}: {done.stderr[:4000]}")
-    loaded = ctypes.CDLL(str(library))
-    shutil.rmtree(folder)
-    return loaded
+    # Kept for the other test processes, and for the next run: compiling takes longer than most tests.
+    kept = Path(tempfile.gettempdir()) / f"minivit-cuda-on-cpu-{getpass.getuser()}"
+    kept.mkdir(mode=0o700, exist_ok=True)
+    library = kept / f"{build.file}-{digest}.so"
+    if not library.exists():
+        _compile(whole, build, library)
+    return ctypes.CDLL(str(library))
+
+
+def _compile(text: str, build: Build, library: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        code, made = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
+        code.write_text(text, encoding="utf-8")
+        flags = ["-O1", "-ffp-contract=off", "-shared", "-fPIC", "-w", *build.options]
+        done = subprocess.run(["g++", *flags, str(code), "-o", str(made)], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{build}: {done.stderr[:4000]}")
+        made.replace(library)  # at once, whoever else compiles the same
 
 
 def _waits(text: str, kernel: str) -> bool:
