@@ -152,11 +152,22 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
     )
     if device == "cuda":
         print(f"memory: a step needs about {estimated_bytes(model, config.training) / 2**30:.2g} GiB of the GPU's")
+        if config.training.graph == "auto" and (reason := _why_not_recorded(config)):
+            print(f"steps are not recorded as a graph: {reason}")
     start = time.perf_counter()
     score = train(config, splits, run_directory, device, resume)
     print(f"test accuracy {score.accuracy:.1%} on {score.images} images, after {time.perf_counter() - start:.0f} s")
     print(f"pictures: {run_directory / 'curves.png'}, {run_directory / 'predictions.png'}")
     print(f"next: {_next_step(config, run_directory)}")
+
+
+def _why_not_recorded(config: RunConfig) -> str | None:
+    """Why --graph auto changes nothing here; None if it does."""
+    from minivit.ops.cuda.graph import why_no_graph
+
+    if config.training.ops == "reference":
+        return "the readable functions wait for the host"
+    return "only AdamW's are" if config.training.optimizer != "adamw" else why_no_graph()
 
 
 def _where(config: RunConfig, device: str) -> str:

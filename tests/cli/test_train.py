@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 import tomllib
 
 import numpy as np
@@ -229,3 +230,18 @@ def test_cuda_without_cupy_says_what_to_install(capsys, tmp_path):
         pytest.skip("this machine has a GPU")
     line = refused(capsys, "train", "--device", "cuda", "--out", tmp_path / "r")
     assert "--device cpu" in line
+
+
+def test_it_says_why_no_graph_is_recorded(monkeypatch):
+    import dataclasses
+
+    from helpers.tiny_run import tiny_run
+
+    from minivit.cli.train import _why_not_recorded
+
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    config, _ = tiny_run(graph="auto")
+    assert "install minivit[cuda12] or minivit[cuda13]" in _why_not_recorded(config)
+    for choice, said in (({"optimizer": "sgd"}, "only AdamW's are"), ({"ops": "reference"}, "wait for the host")):
+        changed = dataclasses.replace(config, training=dataclasses.replace(config.training, **choice))
+        assert said in _why_not_recorded(changed)
