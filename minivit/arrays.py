@@ -75,7 +75,7 @@ def transposed(x: Array) -> Array:
 
 def to_host(x: Array) -> Array:
     """Return x (any shape) as a NumPy array: x itself, or a copy from the GPU."""
-    return x if isinstance(x, np.ndarray) else x.get()
+    return x if isinstance(x, np.ndarray | np.generic) else x.get()
 
 
 def to_device(x: Array, device: str) -> Array:

@@ -113,6 +113,7 @@ def test_transposed_is_a_view_of_the_last_two_axes():
 def test_to_host_and_to_device(fake_cupy):
     x = random(1, 3)
     assert to_host(x) is x
+    assert to_host(np.float64(2.0)) == 2.0
     assert to_device(x, "cpu") is x
     there = to_device(x, "cuda")
     assert isinstance(there, fake_cupy.ndarray)

@@ -99,7 +99,8 @@ class Pair:
                 if letter:
                     found.setdefault(letter, n)
         for name, a in zip(self.names, self.args, strict=True):
-            if isinstance(a, int | float) and not isinstance(a, bool):
+            single = hasattr(a, "dtype") and a.ndim == 0 and a.dtype.kind == "f"  # a number that is differentiated by
+            if single or (isinstance(a, int | float) and not isinstance(a, bool)):
                 found.setdefault(name, float(a))
         for argument in self.floats:
             for i, n in enumerate(self.args[argument.place].shape):

@@ -107,6 +107,10 @@ class Report:
         cells = [_HEAD, *(_cells(row, "", "!") for row in self.rows)]
         return "\n".join([title, *aligned(cells, right=(3, 4)), *([f"   {self.note}"] if self.note else [])])
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows where it cannot show HTML: the same text as print."""
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         """The table that a notebook shows."""
         style = "text-align:left;padding:2px 10px"

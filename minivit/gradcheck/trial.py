@@ -150,8 +150,8 @@ def _type_faults(pair: Pair, gradients: list[Any]) -> list[Row]:
 
 
 _MEND = (
-    "np.sqrt(2.0), np.where(..., 1.0, 0.1) and np.zeros(n) are float64 and widen what they meet; use Python floats "
-    "(math.sqrt) and x.dtype"
+    "np.sqrt(2.0), np.where(..., 1.0, 0.1), np.zeros(n), np.eye(n) and arrays from outside the arguments are float64 "
+    "and widen what they meet; use Python floats (math.sqrt) and x.dtype"
 )
 
 

@@ -68,7 +68,14 @@ def factor_between(found: Array, expected: Array, numbers: Mapping[str, float], 
     close = (name for value, name in _named_factors(numbers) if math.isclose(abs(c), value, rel_tol=max(precise, 1e-9)))
     names = list(itertools.islice(dict.fromkeys(close), 3))
     sign = "-" if c < 0.0 else ""
+    if found.size == 1 and not names and not _is_plain(abs(c)):
+        return ""  # two single numbers always have a factor; it means something only where it has a name
     return f"off by the factor {c:.6g}" + (f" = {sign}{' or '.join(names)}" if names else "")
+
+
+def _is_plain(c: float) -> bool:
+    """Whether c is a small whole number or one over it: a forgotten 2, a half too much."""
+    return any(math.isclose(n, max(c, 1.0 / c), rel_tol=1e-9) for n in range(2, 11)) if c > 0.0 else False
 
 
 def _same(a: Array, b: Array, precise: float) -> bool:
@@ -78,8 +85,11 @@ def _same(a: Array, b: Array, precise: float) -> bool:
 def _of_shapes(found: Array, expected: Array, clues: Clues) -> str:
     """Gradients of another shape than their argument's; what is said depends on the numbers, too."""
     said = f"has shape {found.shape} where the argument has {expected.shape}"
-    if found.shape == expected.shape[::-1]:
+    if found.ndim == 2 and found.shape == expected.shape[::-1]:
         return f"{said}: transposed"
+    axes = _right_axes(found, expected, clues)
+    if axes:
+        return f"{said}: its axes are in the wrong order: transpose it by {axes}"
     extra = found.ndim - expected.ndim
     if extra > 0:
         summed = found.sum(tuple(range(extra)))
@@ -130,9 +140,9 @@ def _moved(found: Array, expected: Array, clues: Clues) -> str:
         return ""
     if found.ndim >= 2 and _same(np.swapaxes(found, -1, -2), expected, clues.precise):
         return "transposed" if found.ndim == 2 else "transposed in its last two axes"
-    for axes in itertools.permutations(range(found.ndim)) if found.ndim <= 5 else ():
-        if _same(found.transpose(axes), expected, clues.precise):
-            return f"its axes are in the wrong order: transpose it by {axes}"
+    axes = _right_axes(found, expected, clues)
+    if axes:
+        return f"its axes are in the wrong order: transpose it by {axes}"
     for axis in range(found.ndim):
         name = _axis(axis, clues)
         if _same(np.flip(found, axis), expected, clues.precise):
@@ -141,6 +151,14 @@ def _moved(found: Array, expected: Array, clues: Clues) -> str:
             if _same(np.roll(found, -by, axis), expected, clues.precise):
                 return f"shifted by {by} along {name}"
     return "the right numbers in another order: a reshape or transpose is missing or misplaced"
+
+
+def _right_axes(found: Array, expected: Array, clues: Clues) -> tuple[int, ...]:
+    """The order of axes in which found is right, or () if there is none."""
+    for axes in itertools.permutations(range(found.ndim)) if 2 <= found.ndim <= 5 else ():
+        if _same(found.transpose(axes), expected, clues.precise):
+            return axes
+    return ()
 
 
 def _of_another_argument(found: Array, expected: Array, clues: Clues) -> str:

@@ -132,3 +132,16 @@ def test_seconds_are_those_of_the_numeric_side():
 
 def test_a_report_of_numpy_numbers_is_json_too():
     assert json.loads(report(RIGHT.__class__("dx", (3,), np.float64(0.5), 1e-12, "")).json())[0]["error"] == 0.5
+
+
+def test_where_html_cannot_be_shown_ipython_shows_the_text():
+    class Printer:
+        def __init__(self):
+            self.shown = ""
+
+        def text(self, text):
+            self.shown += text
+
+    printer, it = Printer(), report(BROKEN, WRONG, RIGHT)
+    it._repr_pretty_(printer, cycle=False)
+    assert printer.shown == str(it)

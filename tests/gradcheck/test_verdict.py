@@ -301,3 +301,47 @@ def test_a_right_gradient_beside_a_wrong_one_is_right():
     )
     assert report["dq"].verdict == report["dk"].verdict == "right"
     assert report["dv"].verdict.startswith("wrong")
+
+
+def scaled(x, scale):
+    """Multiply x (B, D) by scale ()."""
+    return x * scale, (x, scale)
+
+
+def scaled_backward(dy, cache):
+    x, scale = cache
+    return dy * scale, np.asarray((dy * x).sum())
+
+
+SCALED = (scaled, scaled_backward, (random(1, 3, 5), np.array(0.7)))
+
+
+@pytest.mark.parametrize(
+    ("c", "words"),
+    [
+        (0.7, "off by the factor 0.7 = scale"),
+        (1 / 0.7, "off by the factor 1.42857 = 1 / scale"),
+        (2.0, "off by the factor 2"),
+        (0.5, "off by the factor 0.5"),
+        (-1.0, "the sign is wrong"),
+        (-1.234, "wrong: it is"),
+    ],
+)
+def test_a_single_number_is_off_by_a_factor_only_if_that_has_a_name(c, words):
+    """Any two numbers have a ratio. Of a whole array, one ratio for all its numbers says something."""
+    f, f_backward, args = SCALED
+
+    def broken(dy, cache):
+        dx, dscale = f_backward(dy, cache)
+        return dx, c * dscale
+
+    assert check(f, broken, args)["dscale"].verdict.startswith(words)
+    assert check(f, lambda dy, cache: (-1.234 * dy * cache[1], f_backward(dy, cache)[1]), args)["dx"].verdict == (
+        "off by the factor -1.234"
+    )
+
+
+def test_axes_in_the_wrong_order_are_named_whatever_the_shape():
+    found = said(LINEAR, lambda g, dy, cache: {"x": g["x"].transpose(2, 0, 1)}, "x")
+    assert found.endswith("its axes are in the wrong order: transpose it by (1, 2, 0)")
+    assert "transposed" not in said(LINEAR, lambda g, dy, cache: {"x": random(5, 4, 5, 3)}, "x")
