@@ -62,7 +62,7 @@ def fetch(name: str, cache_dir: Path | None = None) -> Path:
     Raises MinivitError if no mirror sends the archive, or the cache cannot be written.
     """
     archive = ARCHIVES[name]
-    folder = _cache_folder() if cache_dir is None else cache_dir
+    folder = cache_folder() if cache_dir is None else cache_dir
     target = folder / archive.file
     try:
         if target.is_file() and target.stat().st_size == archive.size:
@@ -77,7 +77,8 @@ def fetch(name: str, cache_dir: Path | None = None) -> Path:
         ) from error
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where downloads are kept: $MINIVIT_CACHE, else $XDG_CACHE_HOME/minivit, else ~/.cache/minivit."""
     if os.environ.get("MINIVIT_CACHE"):
         return Path(os.environ["MINIVIT_CACHE"]).expanduser()
     parent = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

@@ -1,0 +1,20 @@
+"""What the notebooks share: graded exercises, a photograph, real images where they are found, and one style.
+
+    from minivit.lessons import grade, photograph, small_photographs, use_style
+
+Importing it imports NumPy only; matplotlib and Pillow are imported where they are used.
+"""
+
+from minivit.lessons.grade import grade
+from minivit.lessons.images import SmallPhotographs, photograph, small_photographs
+from minivit.lessons.style import MARKERS, PALETTE, use_style
+
+__all__ = [
+    "MARKERS",
+    "PALETTE",
+    "SmallPhotographs",
+    "grade",
+    "photograph",
+    "small_photographs",
+    "use_style",
+]

@@ -1,0 +1,61 @@
+"""Answers to notebooks/04_layer_norm.ipynb."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minivit.arrays import Array
+from minivit.lessons.exercise import function_exercise, numbers, pair_exercise
+
+
+def rms_norm(x: Array, g: Array, eps: float = 1e-6) -> tuple[Array, Any]:
+    """Scale x (..., D) to a mean square of 1, then by g (D,). Returns y like x, and the cache."""
+    r = (np.mean(x * x, axis=-1, keepdims=True) + eps) ** -0.5
+    return x * r * g, (x, g, r)
+
+
+def rms_norm_backward(dy: Array, cache: Any) -> tuple[Array, Array]:
+    """Gradients (dx, dg) for dy (..., D)."""
+    x, g, r = cache
+    u = x * r
+    du = dy * g
+    dx = r * (du - u * np.mean(du * u, axis=-1, keepdims=True))
+    dg = np.sum(dy * u, axis=tuple(range(dy.ndim - 1)))
+    return dx, dg
+
+
+def norm_of_eps(x: Array, eps: Array) -> tuple[Array, Any]:
+    """Normalise x (..., D) with eps (), an array like any other. Returns y like x, and the cache."""
+    c = x - np.mean(x, axis=-1, keepdims=True)
+    r = (np.mean(c * c, axis=-1, keepdims=True) + eps) ** -0.5
+    return c * r, (c * r, r)
+
+
+def norm_of_eps_backward(dy: Array, cache: Any) -> tuple[Array, Array]:
+    """Gradients (dx, deps) for dy (..., D): eps () gets the sum over every token."""
+    u, r = cache
+    dx = r * (dy - np.mean(dy, axis=-1, keepdims=True) - u * np.mean(dy * u, axis=-1, keepdims=True))
+    return dx, np.sum(dy * u * r * r) * -0.5
+
+
+def fold(g: Array, b: Array, w: Array, c: Array) -> tuple[Array, Array]:
+    """Take gain g (D,) and shift b (D,) into the weight w (D, E) and bias c (E,) of the linear layer that follows."""
+    return g[:, None] * w, b @ w + c
+
+
+EXERCISES = {
+    "4.1": pair_exercise(
+        "RMSNorm", rms_norm, rms_norm_backward, (numbers(1, 2, 3, 7), numbers(2, 7)), (numbers(3, 5, 6), numbers(4, 6))
+    ),
+    "4.2": pair_exercise(
+        "the derivative by eps", norm_of_eps, norm_of_eps_backward, (numbers(5, 2, 3, 7, scale=0.3), np.array(0.05))
+    ),
+    "4.3": function_exercise(
+        "folding gain and shift away",
+        fold,
+        (numbers(6, 5), numbers(7, 5), numbers(8, 5, 3), numbers(9, 3)),
+        names=("w", "c"),
+    ),
+}

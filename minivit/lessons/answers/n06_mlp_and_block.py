@@ -1,0 +1,65 @@
+"""Answers to notebooks/06_mlp_and_block.ipynb."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minivit.arrays import Array
+from minivit.functions import gelu, gelu_backward
+from minivit.lessons.exercise import numbers, pair_exercise
+
+
+def drop_path_by(x: Array, kept: Array, rate: float) -> tuple[Array, Any]:
+    """Keep the images of x (B, ...) where kept (B,) is True, over 1 - rate. Returns y like x, and the cache."""
+    mask = kept.reshape(-1, *(1,) * (x.ndim - 1))
+    return x * mask / (1.0 - rate), (mask, rate)
+
+
+def drop_path_by_backward(dy: Array, cache: Any) -> Array:
+    """Gradient dx for dy (B, ...); kept is no variable."""
+    mask, rate = cache
+    return dy * mask / (1.0 - rate)
+
+
+def layer_scale(x: Array, gamma: Array) -> tuple[Array, Any]:
+    """Scale x (B, T, D) by gamma (D,). Returns y like x, and the cache."""
+    return x * gamma, (x, gamma)
+
+
+def layer_scale_backward(dy: Array, cache: Any) -> tuple[Array, Array]:
+    """Gradients (dx, dgamma) for dy (B, T, D)."""
+    x, gamma = cache
+    return dy * gamma, np.sum(dy * x, axis=(0, 1))
+
+
+def geglu(a: Array, b: Array) -> tuple[Array, Any]:
+    """Gate a (..., F) by the GELU of b (..., F), tanh form. Returns y like a, and the cache."""
+    gate, gate_cache = gelu(b, "tanh")
+    return a * gate, (a, gate, gate_cache)
+
+
+def geglu_backward(dy: Array, cache: Any) -> tuple[Array, Array]:
+    """Gradients (da, db) for dy (..., F)."""
+    a, gate, gate_cache = cache
+    return dy * gate, gelu_backward(dy * a, gate_cache)
+
+
+EXERCISES = {
+    "6.1": pair_exercise(
+        "drop path",
+        drop_path_by,
+        drop_path_by_backward,
+        (numbers(1, 5, 3, 4), np.array([True, False, True, True, False]), 0.3),
+        (numbers(2, 4, 4), np.array([False, True, True, False]), 0.6),
+    ),
+    "6.2": pair_exercise("LayerScale", layer_scale, layer_scale_backward, (numbers(3, 2, 3, 5), numbers(4, 5))),
+    "6.3": pair_exercise(
+        "the gated MLP",
+        geglu,
+        geglu_backward,
+        (numbers(5, 2, 3, 5, scale=2.0), numbers(6, 2, 3, 5, scale=2.0)),
+        (numbers(7, 4), numbers(8, 4)),
+    ),
+}

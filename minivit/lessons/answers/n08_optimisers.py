@@ -1,0 +1,89 @@
+"""Answers to notebooks/08_optimisers.ipynb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minivit.arrays import Array
+from minivit.lessons.exercise import function_exercise, numbers
+
+
+def adam_l2(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    rate: float,
+    decay: float,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> tuple[Array, Array, Array]:
+    """Step t = 1, 2, ... of Adam with an L2 penalty; p, g, m, v are (n,). Returns the new (p, m, v)."""
+    g = g + decay * p
+    m = b1 * m + (1 - b1) * g
+    v = b2 * v + (1 - b2) * g * g
+    m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
+    return p - rate * m_hat / (np.sqrt(v_hat) + eps), m, v
+
+
+def clip_by_norm_of(gradients: Sequence[Array], limit: float) -> tuple[Array, float]:
+    """Scale arrays of any shapes so that their common norm is at most limit; one row (n,), and the norm before."""
+    row = np.concatenate([np.ravel(g) for g in gradients])
+    norm = float(np.sqrt(np.sum(row * row)))
+    return row * min(1.0, limit / norm), norm
+
+
+def averaged(history: Array, decay: float) -> Array:
+    """The moving average (n,) of the points history (S, n), oldest first: a step back counts `decay` times as much."""
+    mean = np.zeros(history.shape[1])
+    for point in history:
+        mean = decay * mean + (1 - decay) * point
+    return mean / (1 - decay ** len(history))
+
+
+def _of_norm(norm: float, *arrays: Array) -> list[Array]:
+    """The arrays, scaled so that their common norm is `norm`."""
+    size = clip_by_norm_of(arrays, np.inf)[1]
+    return [a * (norm / size) for a in arrays]
+
+
+_RATE, _DECAY = 0.1, 0.3
+
+EXERCISES = {
+    "8.1": function_exercise(
+        "Adam with an L2 penalty",
+        adam_l2,
+        (numbers(1, 5), numbers(2, 5), numbers(3, 5), numbers(4, 5) ** 2, 3, _RATE, _DECAY),
+        # The penalty alone: m and v show how it entered.
+        (numbers(5, 5), np.zeros(5), np.zeros(5), np.zeros(5), 1, _RATE, _DECAY),
+        # The step alone, from p = 0 and far above eps: a missing bias correction is a factor.
+        (np.zeros(5), numbers(6, 5, scale=1e3), np.zeros(5), np.zeros(5), 2, _RATE, _DECAY),
+        names=("p", "m", "v"),
+        numbers={
+            "decay": _DECAY,
+            "rate": _RATE,
+            "1 - b1^t": 1 - 0.9**2,
+            "sqrt(1 - b2^t)": (1 - 0.999**2) ** 0.5,
+            "(1 - b1^t) / sqrt(1 - b2^t)": (1 - 0.9**2) / (1 - 0.999**2) ** 0.5,
+        },
+    ),
+    "8.2": function_exercise(
+        "clipping a list of tensors",
+        clip_by_norm_of,
+        (_of_norm(6.3, numbers(7, 2, 3), numbers(8, 4), numbers(9, 1)), 1.7),
+        (_of_norm(0.9, numbers(10, 3), numbers(11, 2, 2)), 1.7),
+        names=("clipped", "norm"),
+        numbers={"limit / norm": 1.7 / 0.9, "norm": 6.3},
+    ),
+    "8.3": function_exercise(
+        "the average of the weights",
+        averaged,
+        (np.eye(6), 0.9),  # the weights themselves
+        (5.0 + numbers(12, 8, 3), 0.8),
+        numbers={"1 - decay^S": 1 - 0.9**6},
+    ),
+}

@@ -1,0 +1,54 @@
+"""`grade`: what is right and what is wrong about an exercise's solution, in the words of minivit.gradcheck.
+
+    rms_norm_backward = grade("4.1", rms_norm, rms_norm_backward)[1]
+
+A notebook runs from top to bottom whatever its reader has written so far: where a solution is missing or wrong,
+`grade` says so and hands the library's answer on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minivit.errors import MinivitError
+from minivit.gradcheck import GradcheckError
+from minivit.lessons.answers import find_exercise
+
+
+def grade(number: str, *attempt: Any) -> Any:
+    """Print what is right and wrong about an attempt at exercise `number`, such as "4.1".
+
+    attempt: what the exercise asks for, a function or several (forward, then backward). Returns it where it is
+    right; where it is wrong, or still raises NotImplementedError, the library's answer. What is returned is
+    one function, or a tuple where several were asked for. Raises MinivitError for a number or a count of
+    functions that the exercise does not have.
+    """
+    exercise = find_exercise(number)
+    title, answer = f"exercise {number}, {exercise.title}", exercise.answer
+    if len(attempt) != len(answer):
+        names = ", ".join(function.__name__ for function in answer)
+        raise MinivitError(f"{title}: {len(attempt)} functions were given; expected {len(answer)}, in order: {names}")
+    try:
+        report = exercise.judge(title, *attempt)
+    except (GradcheckError, NotImplementedError) as error:
+        print(f"{title}: {_why_not_graded(error)}\nThe notebook goes on with the library's answer.")
+        return _one_or_all(answer)
+    print(report)
+    if report.passed:
+        return _one_or_all(attempt)
+    print("The notebook goes on with the library's answer.")
+    return _one_or_all(answer)
+
+
+def _why_not_graded(error: BaseException) -> str:
+    """ "not written yet" for a stub as it stands in the notebook, else the error's sentence."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NotImplementedError):
+            return "not written yet"
+        cause = cause.__cause__
+    return f"WRONG\n   {error}"
+
+
+def _one_or_all(functions: tuple[Any, ...]) -> Any:
+    return functions[0] if len(functions) == 1 else functions

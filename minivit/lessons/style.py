@@ -1,0 +1,32 @@
+"""One look for all figures: colours that the colour-blind tell apart, and lines that differ in greyscale too."""
+
+from __future__ import annotations
+
+# Okabe and Ito's palette, ordered so that neighbours differ in brightness.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", "-.", ":", "-", "--", "-.")
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults for the notebooks: palette, line styles, markers, cividis for images."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    mpl.rcParams.update(
+        {
+            "axes.prop_cycle": cycler(color=PALETTE) + cycler(linestyle=_LINES) + cycler(marker=MARKERS),
+            "axes.grid": False,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlesize": 10,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 90,
+            "font.size": 9,
+            "grid.alpha": 0.3,
+            "image.cmap": "cividis",
+            "image.interpolation": "nearest",
+            "legend.frameon": False,
+            "lines.markersize": 4,
+        }
+    )

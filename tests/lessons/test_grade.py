@@ -1,0 +1,94 @@
+"""The grader: what it says of attempts of every kind, and what it hands on."""
+
+import numpy as np
+import pytest
+
+from minivit import MinivitError
+from minivit.lessons import grade
+from minivit.lessons.answers import find_exercise
+from minivit.lessons.answers.n04_layer_norm import fold, rms_norm, rms_norm_backward
+from minivit.lessons.exercise import function_exercise, numbers, pair_exercise
+
+
+def said(exercise, *attempt):
+    """The report on an attempt, as text."""
+    return str(exercise.judge("an exercise", *attempt))
+
+
+def test_a_right_answer_is_handed_back(capsys):
+    assert grade("4.1", rms_norm, rms_norm_backward) == (rms_norm, rms_norm_backward)
+    assert "right" in capsys.readouterr().out
+
+    def mine(g, b, w, c):
+        return (w.T * g).T, c + b @ w
+
+    assert grade("4.3", mine) is mine
+
+
+def test_a_stub_is_not_written_yet_and_the_answer_stands_in(capsys):
+    def rms_norm_backward_stub(dy, cache):
+        raise NotImplementedError("exercise 4.1")
+
+    def fold_stub(g, b, w, c):
+        raise NotImplementedError("exercise 4.3")
+
+    assert grade("4.1", rms_norm, rms_norm_backward_stub) == (rms_norm, rms_norm_backward)
+    assert grade("4.3", fold_stub) is fold
+    assert capsys.readouterr().out.count("not written yet\nThe notebook goes on with the library's answer.") == 2
+
+
+def test_an_attempt_that_fails_is_told_where(capsys):
+    assert grade("4.3", lambda g, b, w, c: (g * w, c)) is fold
+    printed = capsys.readouterr().out
+    assert "WRONG" in printed
+    assert "raised ValueError: operands could not be broadcast" in printed
+    assert grade("4.1", rms_norm, lambda dy, cache: dy)[1] is rms_norm_backward
+    assert "returned 1 gradient for 2 float arrays (x, g)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["4.9", "11.1", "4", "", "x.1"])
+def test_an_unknown_exercise_is_refused(number):
+    with pytest.raises(MinivitError, match="is not known; expected notebook and number"):
+        grade(number, fold)
+
+
+def test_a_missing_function_is_named():
+    with pytest.raises(MinivitError, match=r"1 functions were given; expected 2, in order: rms_norm, rms_norm_back"):
+        grade("4.1", rms_norm)
+
+
+def test_every_number_is_found():
+    assert find_exercise("4.1").answer == (rms_norm, rms_norm_backward)
+
+
+TWO = function_exercise("two", lambda x, n: (x.T * n, x.sum()), (numbers(0, 3, 4), 5), names=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("attempt", "words"),
+    [
+        (lambda x, n: (x * n, x.sum()), "transposed"),
+        (lambda x, n: (x.T, x.sum()), "off by the factor 0.2 = 1 / n"),
+        (lambda x, n: (-x.T * n, x.sum()), "the sign is wrong"),
+        (lambda x, n: (x.T * n, None), "b is missing: the function returned None"),
+        (lambda x, n: (x.T * n, "much"), "b is a str; expected numbers"),
+        (lambda x, n: (x.T * np.nan, x.sum()), "12 of 12 numbers are not finite"),
+        (lambda x, n: (x.T * n, x.sum(0)), "has shape (4,) where the right result has ()"),
+        (lambda x, n: (np.multiply(x, n, out=x).T, x.sum() / n), "an argument was changed"),
+    ],
+)
+def test_results_are_judged_in_words(attempt, words):
+    assert words in said(TWO, attempt)
+
+
+def test_a_pair_has_to_compute_what_was_asked_for():
+    """Its gradients may be right for another function."""
+    square = pair_exercise("square", lambda x: (x * x, x), lambda dy, x: 2 * dy * x, (numbers(1, 3),))
+    assert ": right" in said(square, *square.answer)
+    cube = said(square, lambda x: (x * x * x, x), lambda dy, x: 3 * dy * x * x)
+    assert "y" in [line.split()[1] for line in cube.splitlines() if line.startswith("!")]
+
+
+def test_the_worst_of_several_cases_is_shown():
+    late = function_exercise("late", lambda x: x + 1, (numbers(2, 3),), (-numbers(2, 3),))
+    assert ": WRONG" in said(late, lambda x: x + (1 if x[0] == numbers(2, 3)[0] else 2))
