@@ -1,0 +1,73 @@
+"""Every grader rejects typical wrong answers in words that help, and accepts what is right."""
+
+import importlib
+
+import pytest
+from lessons.notebook_code import LESSONS, SOLUTIONS, definitions
+
+from minivit.lessons import grade
+from minivit.lessons.answers import LESSONS as NUMBERS
+from minivit.lessons.answers import exercises_of
+
+EXERCISES = {number: exercise for lesson in NUMBERS for number, exercise in exercises_of(lesson).items()}
+WRONG = {
+    number: attempts
+    for lesson, name in NUMBERS.items()
+    for number, attempts in importlib.import_module(f"lessons.wrong.n{lesson:02d}_{name}").WRONG.items()
+}
+ATTEMPTS = [(number, i) for number, attempts in WRONG.items() for i in range(len(attempts))]
+
+
+def names_of(number):
+    return [function.__name__ for function in EXERCISES[number].answer]
+
+
+def of_notebook(paths, number):
+    """The functions of an exercise as a notebook defines them."""
+    lesson = int(number.split(".")[0])
+    (path,) = (path for path in paths if path.stem.startswith(f"{lesson:02d}_"))
+    namespace = definitions(path)
+    return [namespace[name] for name in names_of(number)]
+
+
+def test_there_are_ten_lessons_with_three_exercises_and_solutions():
+    assert [path.name for path in LESSONS] == [path.name for path in SOLUTIONS]
+    assert [path.stem for path in LESSONS] == [f"{lesson:02d}_{name}" for lesson, name in NUMBERS.items()]
+    for lesson in NUMBERS:
+        assert list(exercises_of(lesson)) == [f"{lesson}.1", f"{lesson}.2", f"{lesson}.3"]
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_at_least_three_wrong_answers_are_tried(number):
+    assert len(WRONG[number]) >= 3
+
+
+@pytest.mark.parametrize(("number", "i"), ATTEMPTS)
+def test_a_wrong_answer_is_rejected_in_words(number, i, capsys):
+    attempt, words = WRONG[number][i]
+    found = grade(number, *attempt)
+    printed = capsys.readouterr().out
+    assert "WRONG" in printed
+    assert words in printed
+    answer = EXERCISES[number].answer
+    assert found == (answer if len(answer) > 1 else answer[0])
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_the_library_s_answer_is_right(number, capsys):
+    grade(number, *EXERCISES[number].answer)
+    assert ": right" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_the_solution_of_the_notebook_is_right(number, capsys):
+    solution = of_notebook(SOLUTIONS, number)
+    found = grade(number, *solution)
+    assert ": right" in capsys.readouterr().out.splitlines()[0]
+    assert found == (tuple(solution) if len(solution) > 1 else solution[0])
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_the_stub_of_the_notebook_is_not_written_yet(number, capsys):
+    grade(number, *of_notebook(LESSONS, number))
+    assert capsys.readouterr().out.splitlines()[0] == f"exercise {number}, {EXERCISES[number].title}: not written yet"

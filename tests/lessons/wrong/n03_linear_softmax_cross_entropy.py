@@ -1,0 +1,118 @@
+"""Wrong answers to the exercises of 03."""
+
+import numpy as np
+
+from minivit.lessons.answers.n03_linear_softmax_cross_entropy import (
+    log_softmax,
+    log_softmax_backward,
+    smoothed_cross_entropy,
+    smoothed_cross_entropy_backward,
+    tempered_cross_entropy,
+    tempered_cross_entropy_backward,
+)
+
+
+def smoothing_forgotten(logits, labels, smoothing):
+    return smoothed_cross_entropy(logits, labels, 0.0)
+
+
+def smoothing_over_the_others(logits, labels, smoothing):
+    others = smoothing / (logits.shape[1] - 1)
+    label = (labels[:, None] == np.arange(logits.shape[1])).astype(logits.real.dtype)
+    t = label * (1.0 - smoothing - others) + others
+    log_p = log_softmax(logits)[0]
+    return -np.sum(t * log_p) / len(logits), (np.exp(log_p), t)
+
+
+def smoothing_summed(dloss, cache):
+    p, t = cache
+    return dloss * (p - t)
+
+
+def smoothing_sign(dloss, cache):
+    return -smoothed_cross_entropy_backward(dloss, cache)
+
+
+def smoothing_log_probabilities(dloss, cache):
+    p, t = cache
+    return dloss * (np.log(p) - t) / len(p)
+
+
+def smoothing_without_dloss(dloss, cache):
+    p, t = cache
+    return (p - t) / len(p)
+
+
+def tau_not_in_dlogits(dloss, cache):
+    dlogits, dtau = tempered_cross_entropy_backward(dloss, cache)
+    return dlogits * cache[1], dtau
+
+
+def tau_sign(dloss, cache):
+    dlogits, dtau = tempered_cross_entropy_backward(dloss, cache)
+    return dlogits, -dtau
+
+
+def tau_once(dloss, cache):
+    dlogits, dtau = tempered_cross_entropy_backward(dloss, cache)
+    return dlogits, dtau * cache[1]
+
+
+def tau_without_mean(dloss, cache):
+    dlogits, dtau = tempered_cross_entropy_backward(dloss, cache)
+    return dlogits * len(dlogits), dtau
+
+
+def tau_not_summed(dloss, cache):
+    logits, tau, _ = cache
+    dlogits, _ = tempered_cross_entropy_backward(dloss, cache)
+    return dlogits, -dlogits * logits / tau
+
+
+def log_of_softmax(x):
+    with np.errstate(all="ignore"):
+        y = np.log(np.exp(x) / np.sum(np.exp(x), axis=-1, keepdims=True))
+    return y, y
+
+
+def log_without_exp(dy, cache):
+    return dy - cache * np.sum(dy, axis=-1, keepdims=True)
+
+
+def log_with_mean(dy, cache):
+    return dy - np.exp(cache) * np.mean(dy, axis=-1, keepdims=True)
+
+
+def log_as_softmax(dy, cache):
+    y = np.exp(cache)
+    return y * (dy - np.sum(dy * y, axis=-1, keepdims=True))
+
+
+def log_of_all_rows(dy, cache):
+    return dy - np.exp(cache) * np.sum(dy)
+
+
+WRONG = {
+    "3.1": [
+        ((smoothing_forgotten, smoothed_cross_entropy_backward), "wrong: it is"),
+        ((smoothing_over_the_others, smoothed_cross_entropy_backward), "wrong: it is"),
+        ((smoothed_cross_entropy, smoothing_summed), "= B"),
+        ((smoothed_cross_entropy, smoothing_sign), "the sign is wrong"),
+        ((smoothed_cross_entropy, smoothing_log_probabilities), "sums to 0"),
+        ((smoothed_cross_entropy, smoothing_without_dloss), "dy is ignored"),
+    ],
+    "3.2": [
+        ((tempered_cross_entropy, tau_not_in_dlogits), "off by the factor"),
+        ((tempered_cross_entropy, tau_sign), "the sign is wrong"),
+        ((tempered_cross_entropy, tau_once), "off by the factor"),
+        ((tempered_cross_entropy, tau_without_mean), "= B"),
+        ((tempered_cross_entropy, tau_not_summed), "not summed over the first 2 axes"),
+    ],
+    "3.3": [
+        ((log_of_softmax, log_softmax_backward), "not finite"),
+        ((log_softmax, log_without_exp), "sums to 0"),
+        ((log_softmax, log_with_mean), "sums to 0"),
+        ((log_softmax, log_as_softmax), "wrong: at"),
+        ((log_softmax, log_of_all_rows), "sums to 0"),
+    ],
+}

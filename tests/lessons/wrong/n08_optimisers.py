@@ -1,0 +1,128 @@
+"""Wrong answers to the exercises of 08."""
+
+import numpy as np
+
+from minivit.lessons.answers.n08_optimisers import adam_l2, averaged, clip_by_norm_of
+
+
+def decoupled(p, g, m, v, t, rate, decay):
+    return adam_l2((1 - rate * decay) * p, g, m, v, t, rate, 0.0)
+
+
+def decay_without_factor(p, g, m, v, t, rate, decay):
+    return adam_l2(p, g, m, v, t, rate, 1.0)
+
+
+def decay_times_rate(p, g, m, v, t, rate, decay):
+    return adam_l2(p, g, m, v, t, rate, rate * decay)
+
+
+def decay_of_the_wrong_sign(p, g, m, v, t, rate, decay):
+    return adam_l2(p, g, m, v, t, rate, -decay)
+
+
+def decay_not_in_v(p, g, m, v, t, rate, decay):
+    new, first, _ = adam_l2(p, g, m, v, t, rate, decay)
+    return new, first, 0.999 * v + 0.001 * g * g
+
+
+def without_correction(p, g, m, v, t, rate, decay):
+    _, m, v = adam_l2(p, g, m, v, t, rate, decay)
+    return p - rate * m / (np.sqrt(v) + 1e-8), m, v
+
+
+def without_correction_of_v(p, g, m, v, t, rate, decay):
+    _, m, v = adam_l2(p, g, m, v, t, rate, decay)
+    return p - rate * m / (1 - 0.9**t) / (np.sqrt(v) + 1e-8), m, v
+
+
+def uphill(p, g, m, v, t, rate, decay):
+    new, m, v = adam_l2(p, g, m, v, t, rate, decay)
+    return p + (p - new), m, v
+
+
+def clipped_each(gradients, limit):
+    rows = [clip_by_norm_of([g], limit)[0] for g in gradients]
+    return np.concatenate(rows), clip_by_norm_of(gradients, limit)[1]
+
+
+def always_scaled(gradients, limit):
+    row, norm = clip_by_norm_of(gradients, np.inf)
+    return row * limit / norm, norm
+
+
+def squared(gradients, limit):
+    row, norm = clip_by_norm_of(gradients, np.inf)
+    return row * min(1.0, limit / norm**2), norm**2
+
+
+def norm_after(gradients, limit):
+    row, norm = clip_by_norm_of(gradients, limit)
+    return row, min(norm, limit)
+
+
+def sum_of_norms(gradients, limit):
+    row, _ = clip_by_norm_of(gradients, np.inf)
+    norm = sum(np.linalg.norm(g) for g in gradients)
+    return row * min(1.0, limit / norm), norm
+
+
+def value_by_value(gradients, limit):
+    row, norm = clip_by_norm_of(gradients, np.inf)
+    return np.clip(row, -limit, limit), norm
+
+
+def a_list(gradients, limit):
+    _, norm = clip_by_norm_of(gradients, limit)
+    return [g * min(1.0, limit / norm) for g in gradients], norm
+
+
+def in_place(gradients, limit):
+    row, norm = clip_by_norm_of(gradients, limit)
+    for g in gradients:
+        g *= min(1.0, limit / norm)
+    return row, norm
+
+
+def not_corrected(history, decay):
+    return averaged(history, decay) * (1 - decay ** len(history))
+
+
+def from_the_first(history, decay):
+    mean = history[0]
+    for point in history[1:]:
+        mean = decay * mean + (1 - decay) * point
+    return mean
+
+
+WRONG = {
+    "8.1": [
+        ((decoupled,), "zero everywhere"),
+        ((decay_without_factor,), "off by the factor 3.33333 = 1 / decay"),
+        ((decay_times_rate,), "off by the factor 0.1 = rate"),
+        ((decay_of_the_wrong_sign,), "the sign is wrong"),
+        ((decay_not_in_v,), "zero everywhere"),
+        ((without_correction,), "(1 - b1^t) / sqrt(1 - b2^t)"),
+        ((without_correction_of_v,), "1 / sqrt(1 - b2^t)"),
+        ((uphill,), "the sign is wrong"),
+        ((lambda p, g, m, v, t, rate, decay: adam_l2(p, g, m, v, t, rate, decay)[0],), "returned 1 result"),
+    ],
+    "8.2": [
+        ((clipped_each,), "wrong: at"),
+        ((always_scaled,), "off by the factor 1.88889 = limit / norm"),
+        ((squared,), "off by the factor 6.3 = norm"),
+        ((norm_after,), "wrong: it is 1.7 where 6.3 is right"),
+        ((sum_of_norms,), "off by the factor"),
+        ((value_by_value,), "wrong: at"),
+        ((a_list,), "clipped is a list"),
+        ((in_place,), "an argument was changed"),
+    ],
+    "8.3": [
+        ((not_corrected,), "1 - decay^S"),
+        ((lambda history, decay: averaged(history, 1 - decay),), "wrong: at"),
+        ((lambda history, decay: averaged(history[::-1], decay),), "reversed along axis 0"),
+        ((from_the_first,), "wrong: at [0]"),
+        ((lambda history, decay: history.mean(0),), "wrong: at"),
+        ((lambda history, decay: averaged(history.T, decay),), "has shape (8,)"),
+    ],
+}
