@@ -8,11 +8,15 @@ A notebook runs from top to bottom whatever its reader has written so far: where
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import numpy as np
+
 from minivit.errors import MinivitError
-from minivit.gradcheck import GradcheckError
+from minivit.gradcheck import GradcheckError, Report
 from minivit.lessons.answers import find_exercise
+from minivit.lessons.exercise import Exercise
 
 
 def grade(number: str, *attempt: Any) -> Any:
@@ -29,7 +33,7 @@ def grade(number: str, *attempt: Any) -> Any:
         names = ", ".join(function.__name__ for function in answer)
         raise MinivitError(f"{title}: {len(attempt)} functions were given; expected {len(answer)}, in order: {names}")
     try:
-        report = exercise.judge(title, *attempt)
+        report = _judged(exercise, title, attempt)
     except (GradcheckError, NotImplementedError) as error:
         print(f"{title}: {_why_not_graded(error)}\nThe notebook goes on with the library's answer.")
         return _one_or_all(answer)
@@ -38,6 +42,13 @@ def grade(number: str, *attempt: Any) -> Any:
         return _one_or_all(attempt)
     print("The notebook goes on with the library's answer.")
     return _one_or_all(answer)
+
+
+def _judged(exercise: Exercise, title: str, attempt: tuple[Any, ...]) -> Report:
+    """The report, without NumPy's warnings: what overflowed or lost its imaginary part, it says itself."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        return exercise.judge(title, *attempt)
 
 
 def _why_not_graded(error: BaseException) -> str:

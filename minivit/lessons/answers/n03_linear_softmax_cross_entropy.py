@@ -74,6 +74,7 @@ EXERCISES = {
         log_softmax,
         log_softmax_backward,
         (numbers(5, 2, 3, 7),),
-        (numbers(6, 4, 5) + np.array([0.0, 0.0, 0.0, 0.0, -1000.0]),),
+        (numbers(6, 4, 5) + np.array([0.0, 0.0, 0.0, 0.0, -1000.0]),),  # p underflows
+        (numbers(7, 4, 5) + 1000.0,),  # exp overflows
     ),
 }
