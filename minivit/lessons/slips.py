@@ -58,5 +58,8 @@ def explained(exercise: Exercise, explain: Callable[..., str]) -> Exercise:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    a, b = np.asarray(a), np.asarray(b)
+    try:
+        a, b = np.asarray(a), np.asarray(b)
+    except (TypeError, ValueError):  # a tuple of arrays of several shapes, say
+        return False
     return a.shape == b.shape and a.dtype.kind in "fiu" and bool(np.allclose(a, b, rtol=1e-12, atol=1e-12))

@@ -65,6 +65,10 @@ def order_ignored(images, patch_size, order):
     return images
 
 
+def with_its_cache(images, patch_size, order):
+    return unpatchify(patchify(images, patch_size)[0][:, order], images.shape[2:], patch_size)
+
+
 def in_place(images, patch_size, order):
     images[...] = shuffle_patches(images, patch_size, order)
     return images
@@ -102,6 +106,7 @@ WRONG = {
         ((size_swapped,), "where the right result has"),
         ((images_shuffled,), "the right numbers in another order"),
         ((order_ignored,), "the right numbers in another order"),
+        ((with_its_cache,), "result is a tuple; expected numbers"),
         ((in_place,), "an argument was changed"),
     ],
     "7.3": [
