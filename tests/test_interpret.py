@@ -118,6 +118,17 @@ def test_components_of_filters_made_of_two_patterns_are_these():
         filter_components(two @ mix, (2, 3), 10)
 
 
+def test_components_are_of_the_filters_about_their_mean_and_shares_are_of_variance():
+    weight = rng.standard_normal((12, 9))
+    pictures, shares = filter_components(weight, (2, 2), 9)
+    spread = weight - weight.mean(1, keepdims=True)
+    flat = pictures.transpose(0, 2, 3, 1).reshape(9, 12)
+    assert np.allclose(((flat @ spread) ** 2).sum(1) / (spread**2).sum(), shares)
+    moved, moved_shares = filter_components(weight + rng.standard_normal((12, 1)), (2, 2), 8)
+    assert np.allclose(moved_shares, shares[:8])
+    assert np.allclose(abs((moved * pictures[:8]).sum((1, 2, 3))), 1.0)  # the sign means nothing
+
+
 def test_float32_stays_float32():
     maps = [p.astype(np.float32) for p in random_maps(tokens=6)]
     assert attention_rollout(maps).dtype == np.float32

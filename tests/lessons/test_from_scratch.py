@@ -5,6 +5,7 @@ The names are found, not listed: a new one without a comparison here fails the f
 
 import importlib
 import inspect
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from lessons.notebook_code import LESSONS, defined_functions, definitions
 from tolerances import SAME_FORMULA
 
 from minivit import functions as fn
-from minivit.gradcheck import relative_error
+from minivit.gradcheck import check, relative_error
 from minivit.gradcheck.catalog import FUNCTIONS, TINY, block_case, normal, random_images, random_params
 from minivit.model import named
 from minivit.model.block import BlockSettings
@@ -21,6 +22,7 @@ from minivit.ops import reference
 from minivit.randomness import Key
 from minivit.training.optimizers import fresh_moments
 from minivit.training.settings import TrainSettings
+from minivit.training.step import fresh_state, train_step
 
 MODULES = (
     "functions", "functions.attention", "model.vit", "model.block", "training.optimizers", "training.schedule",
@@ -163,6 +165,60 @@ def test_it_equals_the_package_s(path, name):
     COMPARISONS[pair](definitions(path), pair)
 
 
+def first_gives(f, *args):
+    """The result of a pair without its cache."""
+    return f(*args)[0]
+
+
+IMAGES, TOKENS = normal(1, 2, 3, 6, 4), normal(2, 3, 5, 8)
+CUT, KERNEL = normal(3, 2, 4, 18), normal(9, 3, 3, 3, 2)
+ASKED = (normal(10, 4, 3), fn.attention(normal(11, 4, 5), normal(12, 4, 5), normal(13, 4, 3))[1])  # dy and the cache
+LONGHAND = {  # written to be read: what they have to agree with
+    "patchify_loops": lambda f: (f(IMAGES, (3, 2)), fn.patchify(IMAGES, (3, 2))[0]),
+    "unpatchify_loops": lambda f: (f(CUT, (6, 4), (3, 2)), fn.unpatchify(CUT, (6, 4), (3, 2))[0]),
+    "strided_convolution": lambda f: (
+        f(IMAGES, KERNEL, FLAT[2]).reshape(2, 3, 4).transpose(0, 2, 1),
+        fn.linear(fn.patchify(IMAGES, (3, 2))[0], KERNEL.transpose(2, 3, 1, 0).reshape(18, 3), FLAT[2])[0],
+    ),
+    "attention_backward_by_index": lambda f: (f(*ASKED), fn.attention_backward(*ASKED)),
+    "linear_by_loops": lambda f: (f(*FLAT), fn.linear(*FLAT)[0]),
+    "softmax_as_defined": lambda f: (f(TOKENS), fn.softmax(TOKENS)[0]),
+    "merge_heads": lambda f: (f(normal(4, 2, 3, 5, 4)), normal(4, 2, 3, 5, 4).transpose(0, 2, 1, 3).reshape(2, 5, 12)),
+    "central_difference": lambda f: (np.round(f(np.sin, TOKENS, 1e-4), 6), np.round(np.cos(TOKENS), 6)),
+    "forward_difference": lambda f: (np.round(f(np.sin, TOKENS, 1e-8), 5), np.round(np.cos(TOKENS), 5)),
+    "complex_step": lambda f: (f(np.sin, TOKENS), np.cos(TOKENS)),
+    "halve": lambda f: (first_gives(f, IMAGES), IMAGES.reshape(2, 3, 3, 2, 2, 2).mean((3, 5))),
+    "valley_gradient": lambda f: (f(normal(5, 2)), np.array([1.0, 100.0]) * normal(5, 2)),
+    "mean_cosine": lambda f: (f(np.eye(4)), 0.0),
+}  # fmt: skip
+FLAT = (normal(6, 4, 5), normal(7, 5, 3), normal(8, 3))
+
+
+@pytest.mark.parametrize("name", LONGHAND)
+def test_what_is_written_at_length_agrees(name):
+    (f,) = (found[name] for path in LESSONS if name in (found := defined_functions(path)))
+    close(*LONGHAND[name](f))
+
+
+# Pairs that no other name of the package covers, with arguments: their gradients are checked here as in the notebooks.
+CHECKED = {
+    "swish": (normal(1, 3, 4),),
+    "signed_square": (normal(2, 3, 4) + 3.0,),
+    "convolution": (normal(3, 2, 3, 5, 4), normal(4, 3, 3, 3, 6), normal(5, 6)),
+    "halve": (normal(6, 2, 3, 4, 6),),
+    "valley_loss": (normal(7, 2),),
+}
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_the_other_pairs_have_right_gradients(name):
+    (path,) = (path for path in LESSONS if name in defined_functions(path))
+    found = definitions(path)
+    check(
+        found[name], found[f"{name}_backward"], CHECKED[name], method="central" if "square" in name else "complex_step"
+    ).require()
+
+
 def test_every_function_of_the_vit_is_written_from_nothing_somewhere():
     """But for those that an exercise asks for, or that are one line."""
     written = {name for path in LESSONS for name in defined_functions(path)}
@@ -171,6 +227,18 @@ def test_every_function_of_the_vit_is_written_from_nothing_somewhere():
         "patchify", "unpatchify", "prepend_class_token", "add_positions", "linear", "softmax", "cross_entropy",
         "layer_norm", "attention", "multi_head_attention", "gelu", "dropout", "mlp", "block", "vit",
     }  # fmt: skip
+
+
+def test_the_step_by_hand_of_lesson_09_is_the_package_s():
+    (path,) = (path for path in LESSONS if path.stem.startswith("09"))
+    by_hand, config = definitions(path)["step_by_hand"], TINY.replace(pooling="mean")
+    settings = SimpleNamespace(model=config, training=TrainSettings(clip=0.5, weight_decay=0.1, ops="reference"))
+    images, labels = random_images(config, 5), np.array([0, 2, 1, 1, 2])
+    one, two = (fresh_state(random_params(config), settings.training) for _ in range(2))
+    for rate in (0.01, 0.02):
+        loss = by_hand(one, images, labels, settings, rate)
+        close(loss, train_step(two, images, labels, config, settings.training, rate).loss)
+    close(one.params.buffer, two.params.buffer)
 
 
 def test_the_convolution_of_lesson_10_is_pytorch_s():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minivit import MinivitError
+from minivit.gradcheck import GradcheckError
 from minivit.lessons import grade
 from minivit.lessons.answers import find_exercise
 from minivit.lessons.answers.n04_layer_norm import fold, rms_norm, rms_norm_backward
@@ -72,6 +73,8 @@ TWO = function_exercise("two", lambda x, n: (x.T * n, x.sum()), (numbers(0, 3, 4
         (lambda x, n: (-x.T * n, x.sum()), "the sign is wrong"),
         (lambda x, n: (x.T * n, None), "b is missing: the function returned None"),
         (lambda x, n: (x.T * n, "much"), "b is a str; expected numbers"),
+        (lambda x, n: (x.T * (n + 0j), x.sum()), "a is complex; expected real numbers"),
+        (lambda x, n: (x.T * n, [x.sum(), x]), "b is a list; expected numbers"),
         (lambda x, n: (x.T * np.nan, x.sum()), "12 of 12 numbers are not finite"),
         (lambda x, n: (x.T * n, x.sum(0)), "has shape (4,) where the right result has ()"),
         (lambda x, n: (np.multiply(x, n, out=x).T, x.sum() / n), "an argument was changed"),
@@ -79,6 +82,12 @@ TWO = function_exercise("two", lambda x, n: (x.T * n, x.sum()), (numbers(0, 3, 4
 )
 def test_results_are_judged_in_words(attempt, words):
     assert words in said(TWO, attempt)
+
+
+@pytest.mark.parametrize("results", [lambda x, n: x.T * n, lambda x, n: (x.T * n, x.sum(), n), lambda x, n: [x.sum()]])
+def test_another_number_of_results_is_refused(results):
+    with pytest.raises(GradcheckError, match=r"returned \d results?; expected 2: a, b"):
+        said(TWO, results)
 
 
 def test_a_pair_has_to_compute_what_was_asked_for():

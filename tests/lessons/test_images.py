@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from helpers.cifar_files import pack, random_images, write_binary, write_python
+from matplotlib.cbook import get_sample_data
+from PIL import Image
 
 from minivit import MinivitError
 from minivit.lessons import photograph, small_photographs
@@ -24,6 +26,8 @@ def test_the_photograph_is_one():
     assert whole.dtype == np.uint8
     assert whole.std() > 40
     assert photograph(48, 32).shape == (3, 48, 32)
+    path = get_sample_data("grace_hopper.jpg", asfileobj=False)
+    assert np.array_equal(whole.transpose(1, 2, 0), np.asarray(Image.open(path)))
 
 
 def test_shapes_stand_in_and_it_is_said(nothing_here):

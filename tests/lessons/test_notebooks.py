@@ -124,3 +124,12 @@ def test_formulas_are_closed(path):
                 assert paragraph.count("$") % 2 == 0, paragraph
                 for formula in re.findall(r"\$([^$]+)\$", paragraph):
                     assert formula.count("{") == formula.count("}"), formula
+
+
+@every_notebook
+def test_a_gradient_that_is_right_is_required_to_be(path):
+    """check(...).require() stops the notebook, and with it CI, where check(...) alone would print WRONG and go on."""
+    for cell in code_cells(path):
+        shown = [output.get("data", {}).get("text/plain", "").partition("\n")[0] for output in cell.outputs]
+        if any(title.endswith(": right") for title in shown):
+            assert ".require()" in cell.source, cell.source
