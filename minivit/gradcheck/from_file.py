@@ -88,6 +88,10 @@ def _drawn(f: Callable[..., Any], name: str, shapes: Mapping[str, Shape], seed: 
             raise MinivitError(f"{name} has no argument {unknown!r}.{nearest(unknown, [p.name for p in parameters])}")
     lengths: dict[str, int] = {}
     letters = axes_in_docstring(f)
+    for argument, shape in shapes.items():  # x=2,5,7 says what D is in g (D,), too
+        axes = letters.get(argument, ())
+        if len(axes) == len(shape):
+            lengths |= {letter: n for letter, n in zip(axes, shape, strict=True) if letter.isalpha()}
     args: list[Any] = []
     for i, p in enumerate(parameters):
         if p.name in shapes:

@@ -68,6 +68,8 @@ class Pair:
             found = self.f_backward(dy, cache)
         except Exception as error:
             raise GradcheckError(f"{name} raised {said(error)}") from error
+        if found is None:
+            raise GradcheckError(f"{name} returned None; expected its gradients: is the last line a return?")
         # A NamedTuple of gradients is as good as a tuple; a list is what was meant.
         gradients = list(found) if isinstance(found, tuple | list) else [found]
         if len(gradients) != len(self.floats):

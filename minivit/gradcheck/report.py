@@ -121,7 +121,7 @@ class Report:
             cells = (html.escape(cell) for cell in _cells(row, "✓", "✗"))
             body += "<tr>" + "".join(f'<td style="{style}{weight}">{cell}</td>' for cell in cells) + "</tr>"
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        title = f"{self.name}: {self.method.replace('_', ' ')}, {self.dtype}"
+        title = f"{self.name}: {self.method.replace('_', ' ')}, {self.dtype}: {'right' if self.passed else 'WRONG'}"
         return f"<p>{html.escape(title)}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
 

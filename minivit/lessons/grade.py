@@ -27,11 +27,15 @@ def grade(number: str, *attempt: Any) -> Any:
     one function, or a tuple where several were asked for. Raises MinivitError for a number or a count of
     functions that the exercise does not have.
     """
+    number = str(number)  # 4.1 is as good as "4.1"
     exercise = find_exercise(number)
     title, answer = f"exercise {number}, {exercise.title}", exercise.answer
     if len(attempt) != len(answer):
         names = ", ".join(function.__name__ for function in answer)
         raise MinivitError(f"{title}: {len(attempt)} functions were given; expected {len(answer)}, in order: {names}")
+    if all(mine is library for mine, library in zip(attempt, answer, strict=True)):
+        print(f"{title}: this is the library's answer; run the cell that defines yours again, then this one")
+        return _one_or_all(answer)
     try:
         report = _judged(exercise, title, attempt)
     except (GradcheckError, NotImplementedError) as error:

@@ -57,7 +57,16 @@ def small_photographs(train: int, test: int) -> SmallPhotographs:
 def _cifar10() -> Splits | None:
     named = os.environ.get("MINIVIT_DATA")
     if named:
-        return cifar_splits("cifar10", Path(named))
+        folder = Path(named).expanduser()
+        if not folder.is_dir():
+            raise MinivitError(
+                f"MINIVIT_DATA is {named}, which is no folder; name the folder that holds CIFAR-10, or unset it"
+            )
+        try:
+            return cifar_splits("cifar10", folder)
+        except MinivitError as error:
+            said = str(error).replace("omit --data-dir to download it", "unset MINIVIT_DATA to do without")
+            raise MinivitError(f"MINIVIT_DATA: {said}") from error
     for folder in (Path("data"), Path("../data"), Path("../../data"), cache_folder()):
         try:
             return cifar_splits("cifar10", folder)

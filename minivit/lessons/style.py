@@ -1,4 +1,7 @@
-"""One look for all figures: colours that the colour-blind tell apart, and lines that differ in greyscale too."""
+"""One look for all figures: colours that the colour-blind tell apart, and lines that differ in greyscale too.
+
+And one core for a matrix product: those of the notebooks are small, and cores that share one mostly wait.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", "-.", ":", "-", "--", "-.")
 
 
-def use_style() -> None:
-    """Set matplotlib's defaults for the notebooks: palette, line styles, markers, cividis for images."""
+def set_up() -> None:
+    """What every notebook begins with: matplotlib's defaults (palette, lines, markers, cividis), one core a product."""
     import matplotlib as mpl
+    import threadpoolctl
     from cycler import cycler
 
+    threadpoolctl.threadpool_limits(1, user_api="blas")
     mpl.rcParams.update(
         {
             "axes.prop_cycle": cycler(color=PALETTE) + cycler(linestyle=_LINES) + cycler(marker=MARKERS),

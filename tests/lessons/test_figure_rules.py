@@ -6,7 +6,7 @@ import pytest
 from lessons.figure_rules import FigureError, check_figure
 from matplotlib.figure import Figure
 
-from minivit.lessons import use_style
+from minivit.lessons import set_up
 
 
 def figure_of(draw):
@@ -116,7 +116,7 @@ def test_an_empty_figure_is_refused():
 def test_the_style_of_the_notebooks_keeps_the_rules():
     """Seven lines in the order of the cycle, and an image in the default colours."""
     with mpl.rc_context():
-        use_style()
+        set_up()
         figure = Figure()
         left, right = figure.subplots(1, 2)
         for i in range(7):

@@ -17,8 +17,12 @@ def said(exercise, *attempt):
 
 
 def test_a_right_answer_is_handed_back(capsys):
-    assert grade("4.1", rms_norm, rms_norm_backward) == (rms_norm, rms_norm_backward)
-    assert "right" in capsys.readouterr().out
+    def rms_norm_of_mine(x, g):
+        return rms_norm(x, g)
+
+    assert grade("4.1", rms_norm_of_mine, rms_norm_backward) == (rms_norm_of_mine, rms_norm_backward)
+    assert ": right" in capsys.readouterr().out
+    assert grade(4.1, rms_norm_of_mine, rms_norm_backward) == (rms_norm_of_mine, rms_norm_backward)
 
     def mine(g, b, w, c):
         return (w.T * g).T, c + b @ w

@@ -62,7 +62,10 @@ def _made(folder):
 
 def test_a_named_folder_without_it_is_an_error(nothing_here, monkeypatch):
     monkeypatch.setenv("MINIVIT_DATA", str(nothing_here))
-    with pytest.raises(MinivitError, match="no cifar10 found in"):
+    with pytest.raises(MinivitError, match=r"MINIVIT_DATA: no cifar10 found in .* unset MINIVIT_DATA"):
+        small_photographs(3, 3)
+    monkeypatch.setenv("MINIVIT_DATA", str(nothing_here / "nowhere"))
+    with pytest.raises(MinivitError, match=r"MINIVIT_DATA is .*nowhere, which is no folder"):
         small_photographs(3, 3)
 
 

@@ -1,6 +1,9 @@
 """What every notebook promises its reader, seen without running it: its parts, its outputs, its links, its size."""
 
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,7 @@ def test_a_solutions_notebook_is_graded_right(path):
     number = int(path.stem[:2])
     for i in (1, 2, 3):
         assert re.search(rf"^exercise {number}\.{i}, .*: right$", printed_by(path), re.MULTILINE)
+        assert re.search(rf'grade\(\s*"{number}\.{i}"', code_of(path))
     assert "WRONG" not in printed_by(path)
 
 
@@ -133,3 +137,17 @@ def test_a_gradient_that_is_right_is_required_to_be(path):
         shown = [output.get("data", {}).get("text/plain", "").partition("\n")[0] for output in cell.outputs]
         if any(title.endswith(": right") for title in shown):
             assert ".require()" in cell.source, cell.source
+
+
+def test_pytest_runs_them_under_the_rules_for_figures():
+    """The startup file of their kernels makes plt.show() look at each figure; in a process of its own."""
+    project = NOTEBOOKS.parent
+    with (project / "pyproject.toml").open("rb") as file:
+        assert "notebooks" in tomllib.load(file)["tool"]["pytest"]["ini_options"]["testpaths"]
+    startup = project / "tests" / "lessons" / "startup.py"
+    assert '"tests" / "lessons" / "startup.py"' in (NOTEBOOKS / "conftest.py").read_text(encoding="utf-8")
+    bare = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
+    run = f"exec(open({str(startup)!r}).read(), {{'__file__': {str(startup)!r}}})"
+    code = f"import matplotlib; matplotlib.use('agg'); {run}; {bare}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "FigureError: axes 0: the x axis has numbers and no label" in done.stderr
