@@ -12,6 +12,9 @@ Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), section 4.5, figures 6 and 7
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from minivit.arrays import Array, array_module
 
@@ -107,12 +110,9 @@ def _class_tokens(tokens: int, grid: Pair, name: str) -> int:
     return first
 
 
-def _distances(xp: object, grid: Pair, patch_size: Pair) -> Array:
+def _distances(xp: Any, grid: Pair, patch_size: Pair) -> Array:
     """Distances (N, N) in pixels between the centres of the patches."""
-    import numpy as np
-
     rows, columns = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
     down = (rows[:, None] - rows[None, :]) * patch_size[0]
     across = (columns[:, None] - columns[None, :]) * patch_size[1]
-    distances: Array = xp.asarray(np.hypot(down, across))  # type: ignore[attr-defined]
-    return distances
+    return xp.asarray(np.hypot(down, across))
