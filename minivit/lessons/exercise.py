@@ -99,6 +99,8 @@ def _results(f: Callable[..., Any], args: Sequence[Any], names: Sequence[str]) -
     except Exception as error:
         raise GradcheckError(f"{name} raised {said(error)}") from error
     results = [found] if len(names) == 1 else found
+    if isinstance(results, np.ndarray) and results.ndim and len(results) == len(names):
+        results = list(results)  # stacked
     if not isinstance(results, tuple | list) or len(results) != len(names):
         count = len(results) if isinstance(results, tuple | list) else 1
         said_count = f"{count} result{'s' * (count != 1)}"
@@ -115,7 +117,7 @@ def _compared(name: str, found: Any, expected: Any, tolerance: float, numbers: M
         if np.iscomplexobj(found):
             return Row(name, right.shape, np.inf, tolerance, f"{name} is complex; expected real numbers")
         x = np.asarray(found, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return Row(name, right.shape, np.inf, tolerance, f"{name} is a {type(found).__name__}; expected numbers")
     comparable = x.shape == right.shape and np.isfinite(x).all()
     error = relative_error(x, right) if comparable else np.inf

@@ -51,6 +51,30 @@ def test_an_attempt_that_fails_is_told_where(capsys):
     assert "returned 1 gradient for 2 float arrays (x, g)" in capsys.readouterr().out
 
 
+def test_whatever_an_attempt_raises_the_notebook_goes_on(capsys):
+    calls = []
+
+    def late(images, patch_size, order):
+        calls.append(1)
+        return images if len(calls) < 2 else 1 / 0
+
+    for number, attempt in (
+        ("7.2", late),
+        ("9.1", lambda *sizes: (2, 10**400)),
+        ("1.1", lambda f, args, dy, i: [[1.0], [1.0, 2.0]]),
+        ("4.3", len),
+    ):
+        grade(number, attempt)
+        printed = capsys.readouterr().out
+        assert "WRONG" in printed
+        assert printed.endswith("The notebook goes on with the library's answer.\n")
+
+
+def test_results_may_be_stacked():
+    swapped = function_exercise("swapped", lambda x: (2 * x, x), (numbers(5, 3),), names=("a", "b"))
+    assert ": right" in said(swapped, lambda x: np.stack([2 * x, x]))
+
+
 @pytest.mark.parametrize("number", ["4.9", "11.1", "4", "", "x.1"])
 def test_an_unknown_exercise_is_refused(number):
     with pytest.raises(MinivitError, match="is not known; expected notebook and number"):
