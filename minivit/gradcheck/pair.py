@@ -245,7 +245,7 @@ def _kind(thing: Any) -> str:
     return "None" if thing is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """The error in one line, with the place in the file where it happened."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

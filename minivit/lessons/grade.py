@@ -39,7 +39,7 @@ def grade(number: str, *attempt: Any) -> Any:
         return _one_or_all(answer)
     try:
         report = _judged(exercise, title, attempt)
-    except Exception as error:  # whatever a reader's function raises, the notebook goes on
+    except (Exception, SystemExit) as error:  # whatever a reader's function raises, the notebook goes on
         print(f"{title}: {_why_not_graded(error)}\nThe notebook goes on with the library's answer.")
         return _one_or_all(answer)
     print(report)
@@ -56,7 +56,7 @@ def _judged(exercise: Exercise, title: str, attempt: tuple[Any, ...]) -> Report:
         return exercise.judge(title, *attempt)
 
 
-def _why_not_graded(error: Exception) -> str:
+def _why_not_graded(error: Exception | SystemExit) -> str:
     """ "not written yet" for a stub as it stands in the notebook, else the error's sentence."""
     cause: BaseException | None = error
     while cause is not None:

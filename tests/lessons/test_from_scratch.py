@@ -57,7 +57,13 @@ def close(found, expected):
 
 
 def compare_pair(mine, name):
-    case, f, f_backward = PAIRS[name], mine[name], mine[f"{name}_backward"]
+    for case in FUNCTIONS.values():  # gelu has two forms, a case each
+        if case.f.__name__ == name:
+            compare_case(mine, name, case)
+
+
+def compare_case(mine, name, case):
+    f, f_backward = mine[name], mine[f"{name}_backward"]
     args = args_of(f, case.args)
     y, cache = f(*args)
     expected, expected_cache = case.f(*args)

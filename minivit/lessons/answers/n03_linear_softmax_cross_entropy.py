@@ -76,5 +76,6 @@ EXERCISES = {
         (numbers(5, 2, 3, 7),),
         (numbers(6, 4, 5) + np.array([0.0, 0.0, 0.0, 0.0, -1000.0]),),  # p underflows
         (numbers(7, 4, 5) + 1000.0,),  # exp overflows
+        (numbers(8, 2, 5) + np.array([[0.0], [-2000.0]]),),  # each row has a maximum of its own
     ),
 }

@@ -50,7 +50,11 @@ EXERCISES = {
         "RMSNorm", rms_norm, rms_norm_backward, (numbers(1, 2, 3, 7), numbers(2, 7)), (numbers(3, 5, 6), numbers(4, 6))
     ),
     "4.2": pair_exercise(
-        "the derivative by eps", norm_of_eps, norm_of_eps_backward, (numbers(5, 2, 3, 7, scale=0.3), np.array(0.05))
+        "the derivative by eps",
+        norm_of_eps,
+        norm_of_eps_backward,
+        (numbers(5, 2, 3, 7, scale=0.3), np.array(0.05)),
+        (numbers(10, 4, 5), np.array(0.3)),
     ),
     "4.3": function_exercise(
         "folding gain and shift away",

@@ -30,6 +30,11 @@ def eps_without_half(dy, cache):
     return dx, 2 * deps
 
 
+def eps_of_three_axes_only(dy, cache):
+    u, r = cache
+    return norm_of_eps_backward(dy, cache)[0], -0.5 * np.einsum("btd,btd,btx->", dy, u, r * r)
+
+
 def eps_not_summed(dy, cache):
     u, r = cache
     return norm_of_eps_backward(dy, cache)[0], -0.5 * (dy * u * r * r)
@@ -44,6 +49,7 @@ WRONG = {
     "4.2": [
         ((norm_of_eps, eps_sign), "the sign is wrong"),
         ((norm_of_eps, eps_without_half), "off by the factor 2"),
+        ((norm_of_eps, eps_of_three_axes_only), "raised"),
         ((norm_of_eps, eps_not_summed), "not summed"),
     ],
     "4.3": [
