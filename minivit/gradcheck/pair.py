@@ -19,6 +19,7 @@ import numpy as np
 
 from minivit.arrays import Array, array_module, cast, is_complex
 from minivit.errors import MinivitError, nearest
+from minivit.gradcheck.derivative import is_float
 
 Forward = Callable[..., tuple[Array, Any]]
 Backward = Callable[[Array, Any], Any]
@@ -56,7 +57,9 @@ class Pair:
         if not (isinstance(result, tuple) and len(result) == 2):
             raise GradcheckError(f"{self.name} returned {_kind(result)}; expected a pair (y, cache)")
         y, cache = result
-        y = np.asarray(y) if isinstance(y, int | float | complex | np.generic) else y
+        if isinstance(y, int | float) and not isinstance(y, np.generic):  # a Python number has any float type
+            y = np.asarray(y, min((a.dtype for a in args if is_float(a)), key=lambda t: t.itemsize, default=np.float64))
+        y = np.asarray(y) if isinstance(y, complex | np.generic) else y
         if not hasattr(y, "dtype") or y.dtype.kind not in "fc":
             raise GradcheckError(f"{self.name} returned y as {_kind(y)}; expected an array of a float type")
         return y, cache

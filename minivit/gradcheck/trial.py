@@ -100,7 +100,9 @@ def copied(x: Any) -> Any:
         return type(x)(map(copied, x))
     if isinstance(x, dict):
         return {name: copied(part) for name, part in x.items()}
-    return x.copy() if hasattr(x, "dtype") and hasattr(x, "copy") else x
+    if isinstance(x, type) or not hasattr(x, "dtype") or not hasattr(x, "copy"):
+        return x
+    return x.copy()
 
 
 def same(a: Any, b: Any) -> bool:
@@ -109,6 +111,10 @@ def same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, type):
+        return a is b
+    if hasattr(a, "dtype") and a.dtype.kind == "O":  # an array of arrays
+        return hasattr(b, "dtype") and same(a.tolist(), b.tolist())
     if hasattr(a, "dtype"):
         return hasattr(b, "dtype") and np.array_equal(
             np.asarray(to_host(a)), np.asarray(to_host(b)), equal_nan=a.dtype.kind in "fc"

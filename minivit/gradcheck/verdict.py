@@ -70,7 +70,8 @@ def factor_between(found: Array, expected: Array, numbers: Mapping[str, float], 
     sign = "-" if c < 0.0 else ""
     if found.size == 1 and not names and not _is_plain(abs(c)):
         return ""  # two single numbers always have a factor; it means something only where it has a name
-    return f"off by the factor {c:.6g}" + (f" = {sign}{' or '.join(names)}" if names else "")
+    shown = f"{c:.6g}" if abs(abs(c) - 1.0) > 1e-5 else f"{c:.10g}"
+    return f"off by the factor {shown}" + (f" = {sign}{' or '.join(names)}" if names else "")
 
 
 def _is_plain(c: float) -> bool:

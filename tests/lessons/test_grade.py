@@ -5,10 +5,11 @@ import pytest
 
 from minivit import MinivitError
 from minivit.gradcheck import GradcheckError
+from minivit.gradcheck.catalog import normal
 from minivit.lessons import grade
 from minivit.lessons.answers import find_exercise
 from minivit.lessons.answers.n04_layer_norm import fold, rms_norm, rms_norm_backward
-from minivit.lessons.exercise import function_exercise, numbers, pair_exercise
+from minivit.lessons.exercise import function_exercise, pair_exercise
 
 
 def said(exercise, *attempt):
@@ -70,8 +71,27 @@ def test_whatever_an_attempt_raises_the_notebook_goes_on(capsys):
         assert printed.endswith("The notebook goes on with the library's answer.\n")
 
 
+def test_numbers_as_text_are_no_numbers():
+    assert "a is a str; expected numbers" in said(TWO, lambda x, n: ("1.5", x.sum()))
+
+
+def test_what_an_attempt_remembers_shows():
+    kept = []
+
+    def first_result(x, n):
+        kept.append((x.T * n, x.sum()))
+        return kept[0] if len(kept) < 2 else (x.T, x.sum())
+
+    assert "the same arguments gave another result" in said(TWO, first_result)
+
+
+def test_float32_is_named():
+    words = said(TWO, lambda x, n: ((x.T * n).astype(np.float32), x.sum()))
+    assert "rounded to float32: keep the type of the arguments" in words
+
+
 def test_results_may_be_stacked():
-    swapped = function_exercise("swapped", lambda x: (2 * x, x), (numbers(5, 3),), names=("a", "b"))
+    swapped = function_exercise("swapped", lambda x: (2 * x, x), (normal(5, 3),), names=("a", "b"))
     assert ": right" in said(swapped, lambda x: np.stack([2 * x, x]))
 
 
@@ -90,7 +110,7 @@ def test_every_number_is_found():
     assert find_exercise("4.1").answer == (rms_norm, rms_norm_backward)
 
 
-TWO = function_exercise("two", lambda x, n: (x.T * n, x.sum()), (numbers(0, 3, 4), 5), names=("a", "b"))
+TWO = function_exercise("two", lambda x, n: (x.T * n, x.sum()), (normal(0, 3, 4), 5), names=("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -120,12 +140,12 @@ def test_another_number_of_results_is_refused(results):
 
 def test_a_pair_has_to_compute_what_was_asked_for():
     """Its gradients may be right for another function."""
-    square = pair_exercise("square", lambda x: (x * x, x), lambda dy, x: 2 * dy * x, (numbers(1, 3),))
+    square = pair_exercise("square", lambda x: (x * x, x), lambda dy, x: 2 * dy * x, (normal(1, 3),))
     assert ": right" in said(square, *square.answer)
     cube = said(square, lambda x: (x * x * x, x), lambda dy, x: 3 * dy * x * x)
     assert "y" in [line.split()[1] for line in cube.splitlines() if line.startswith("!")]
 
 
 def test_the_worst_of_several_cases_is_shown():
-    late = function_exercise("late", lambda x: x + 1, (numbers(2, 3),), (-numbers(2, 3),))
-    assert ": WRONG" in said(late, lambda x: x + (1 if x[0] == numbers(2, 3)[0] else 2))
+    late = function_exercise("late", lambda x: x + 1, (normal(2, 3),), (-normal(2, 3),))
+    assert ": WRONG" in said(late, lambda x: x + (1 if x[0] == normal(2, 3)[0] else 2))

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from minivit.lessons.exercise import function_exercise, numbers, pair_exercise
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import function_exercise, pair_exercise
 from minivit.lessons.slips import explained, naming_slips
 
-CASES = ((numbers(1, 3), 0.7), (numbers(2, 4), 0.2))
+CASES = ((normal(1, 3), 0.7), (normal(2, 4), 0.2))
 SHARED = naming_slips(
     function_exercise("shares", lambda x, s: (s * x, 1 - s), *CASES, names=("part", "rest")),
     CASES,
@@ -39,7 +40,7 @@ def test_a_right_answer_and_an_unknown_mistake_are_left_as_they_are():
 
 
 def test_a_pair_s_y_may_show_a_slip():
-    cases = ((numbers(3, 4, 5),),)
+    cases = ((normal(3, 4, 5),),)
     exercise = naming_slips(
         pair_exercise("a sum", lambda x: (x.sum(1), x), lambda dy, x: dy[:, None] + 0 * x, *cases),
         cases,
@@ -64,5 +65,5 @@ def test_an_attempt_is_given_copies():
 
 
 def test_an_explanation_that_says_nothing_leaves_the_verdict():
-    plain = function_exercise("twice", lambda x: 2 * x, (numbers(4, 3),))
+    plain = function_exercise("twice", lambda x: 2 * x, (normal(4, 3),))
     assert verdicts(explained(plain, lambda tensor, f: ""), lambda x: x) == verdicts(plain, lambda x: x)

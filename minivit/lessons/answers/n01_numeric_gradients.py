@@ -11,9 +11,10 @@ import numpy as np
 from minivit import functions as fn
 from minivit.arrays import Array
 from minivit.gradcheck import GradcheckError, Report
+from minivit.gradcheck.catalog import normal
 from minivit.gradcheck.derivative import is_float, norm
 from minivit.gradcheck.trial import copied
-from minivit.lessons.exercise import Exercise, function_exercise, numbers, pair_exercise
+from minivit.lessons.exercise import Exercise, function_exercise, pair_exercise
 
 STEP = 1e-30
 
@@ -55,14 +56,14 @@ def richardson(f: Callable[[Array], Array], x: Array, h: float) -> Array:
     return (4.0 * fine - coarse) / 3.0
 
 
-_NORM = (fn.layer_norm, (numbers(3, 4, 3), numbers(4, 3), numbers(5, 3)), numbers(6, 4, 3))
+_NORM = (fn.layer_norm, (normal(3, 4, 3), normal(4, 3), normal(5, 3)), normal(6, 4, 3))
 _BY_RESULTS = function_exercise(
     "the complex step for arrays",
     complex_step_gradient,
-    (fn.softmax, (numbers(1, 2, 3),), numbers(2, 2, 3), 0),
+    (fn.softmax, (normal(1, 2, 3),), normal(2, 2, 3), 0),
     (*_NORM, 0),
     (*_NORM, 1),
-    (fn.cross_entropy, (numbers(7, 4, 3), np.array([2, 0, 1, 1])), np.array(0.07), 0),
+    (fn.cross_entropy, (normal(7, 4, 3), np.array([2, 0, 1, 1])), np.array(0.07), 0),
     names=("gradient",),
     numbers={"h": STEP, "dy": 0.07},
 )
@@ -87,14 +88,14 @@ EXERCISES = {
         "the planted mistake",
         gated_linear,
         gated_linear_backward,
-        (numbers(8, 2, 3, 5), numbers(9, 5, 4), numbers(10, 5, 4)),
-        (numbers(11, 7, 3), numbers(12, 3, 2), numbers(13, 3, 2)),
+        (normal(8, 2, 3, 5), normal(9, 5, 4), normal(10, 5, 4)),
+        (normal(11, 7, 3), normal(12, 3, 2), normal(13, 3, 2)),
     ),
     "1.3": function_exercise(
         "Richardson's extrapolation",
         richardson,
-        (np.tanh, numbers(14, 7), 0.3),
-        (np.exp, numbers(15, 2, 5), 0.1),
+        (np.tanh, normal(14, 7), 0.3),
+        (np.exp, normal(15, 2, 5), 0.1),
         names=("derivative",),
     ),
 }

@@ -8,7 +8,8 @@ import numpy as np
 
 from minivit.arrays import Array
 from minivit.functions import patchify, patchify_backward
-from minivit.lessons.exercise import numbers, pair_exercise
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import pair_exercise
 
 Pair = tuple[int, int]
 
@@ -75,16 +76,16 @@ EXERCISES = {
         "patches that overlap",
         overlapping_patches,
         overlapping_patches_backward,
-        (numbers(1, 2, 3, 6, 7), (3, 3), (2, 2)),
-        (numbers(2, 2, 2, 5, 8), (3, 2), (2, 3)),
+        (normal(1, 2, 3, 6, 7), (3, 3), (2, 2)),
+        (normal(2, 2, 2, 5, 8), (3, 2), (2, 3)),
     ),
     "2.2": pair_exercise(
         "sides that the patch does not divide",
         patchify_padded,
         patchify_padded_backward,
-        (numbers(3, 2, 2, 5, 7), (2, 3)),
-        (numbers(4, 1, 3, 4, 5), (2, 2)),
-        (numbers(5, 2, 1, 2, 3), (4, 3)),
+        (normal(3, 2, 2, 5, 7), (2, 3)),
+        (normal(4, 1, 3, 4, 5), (2, 2)),
+        (normal(5, 2, 1, 2, 3), (4, 3)),
     ),
-    "2.3": pair_exercise("shuffled patches", shuffle, shuffle_backward, (numbers(6, 3, 5, 4), _ORDER)),
+    "2.3": pair_exercise("shuffled patches", shuffle, shuffle_backward, (normal(6, 3, 5, 4), _ORDER)),
 }

@@ -8,7 +8,8 @@ import numpy as np
 
 from minivit.arrays import Array
 from minivit.functions import cross_entropy, cross_entropy_backward
-from minivit.lessons.exercise import numbers, pair_exercise
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import pair_exercise
 
 
 def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Any]:
@@ -59,23 +60,24 @@ EXERCISES = {
         "label smoothing",
         smoothed_cross_entropy,
         smoothed_cross_entropy_backward,
-        (numbers(1, 3, 5), np.array([4, 0, 2]), 0.1),
-        (numbers(2, 2, 7, scale=3.0), np.array([1, 6]), 0.3),
+        (normal(1, 3, 5), np.array([4, 0, 2]), 0.1),
+        (normal(2, 2, 7, scale=3.0), np.array([1, 6]), 0.3),
+        (normal(9, 2, 4) + 1000.0, np.array([3, 0]), 0.2),  # exp overflows
     ),
     "3.2": pair_exercise(
         "the temperature",
         tempered_cross_entropy,
         tempered_cross_entropy_backward,
-        (numbers(3, 3, 5), np.array(1.7), np.array([4, 0, 2])),
-        (numbers(4, 2, 7), np.array(0.6), np.array([1, 6])),
+        (normal(3, 3, 5), np.array(1.7), np.array([4, 0, 2])),
+        (normal(4, 2, 7), np.array(0.6), np.array([1, 6])),
     ),
     "3.3": pair_exercise(
         "log-softmax",
         log_softmax,
         log_softmax_backward,
-        (numbers(5, 2, 3, 7),),
-        (numbers(6, 4, 5) + np.array([0.0, 0.0, 0.0, 0.0, -1000.0]),),  # p underflows
-        (numbers(7, 4, 5) + 1000.0,),  # exp overflows
-        (numbers(8, 2, 5) + np.array([[0.0], [-2000.0]]),),  # each row has a maximum of its own
+        (normal(5, 2, 3, 7),),
+        (normal(6, 4, 5) + np.array([0.0, 0.0, 0.0, 0.0, -1000.0]),),  # p underflows
+        (normal(7, 4, 5) + 1000.0,),  # exp overflows
+        (normal(8, 2, 5) + np.array([[0.0], [-2000.0]]),),  # each row has a maximum of its own
     ),
 }

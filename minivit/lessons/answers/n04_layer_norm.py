@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from minivit.arrays import Array
-from minivit.lessons.exercise import function_exercise, numbers, pair_exercise
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import function_exercise, pair_exercise
 
 
 def rms_norm(x: Array, g: Array, eps: float = 1e-6) -> tuple[Array, Any]:
@@ -47,19 +48,19 @@ def fold(g: Array, b: Array, w: Array, c: Array) -> tuple[Array, Array]:
 
 EXERCISES = {
     "4.1": pair_exercise(
-        "RMSNorm", rms_norm, rms_norm_backward, (numbers(1, 2, 3, 7), numbers(2, 7)), (numbers(3, 5, 6), numbers(4, 6))
+        "RMSNorm", rms_norm, rms_norm_backward, (normal(1, 2, 3, 7), normal(2, 7)), (normal(3, 5, 6), normal(4, 6))
     ),
     "4.2": pair_exercise(
         "the derivative by eps",
         norm_of_eps,
         norm_of_eps_backward,
-        (numbers(5, 2, 3, 7, scale=0.3), np.array(0.05)),
-        (numbers(10, 4, 5), np.array(0.3)),
+        (normal(5, 2, 3, 7, scale=0.3), np.array(0.05)),
+        (normal(10, 4, 5), np.array(0.3)),
     ),
     "4.3": function_exercise(
         "folding gain and shift away",
         fold,
-        (numbers(6, 5), numbers(7, 5), numbers(8, 5, 3), numbers(9, 3)),
+        (normal(6, 5), normal(7, 5), normal(8, 5, 3), normal(9, 3)),
         names=("w", "c"),
     ),
 }

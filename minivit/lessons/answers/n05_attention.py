@@ -9,7 +9,8 @@ import numpy as np
 
 from minivit.arrays import Array
 from minivit.functions import softmax
-from minivit.lessons.exercise import numbers, pair_exercise
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import pair_exercise
 
 MASKED = -1e30  # a score whose exponential is exactly 0; finite, as float32 goes on to 3e38
 
@@ -66,27 +67,33 @@ def _score_gradient(dy: Array, v: Array, p: Array) -> Array:
 
 
 _SOME = np.array([[True, False, True, False, True], [False, True, False, False, True], [True, True, True, True, True]])
+# Keys that are masked score about 200, the others about -200: a masked score has to be lower than any score may be.
+_FAR = (
+    normal(19, 3, 4, scale=0.1) + np.array([20.0, 0.0, 0.0, 0.0]),
+    normal(20, 5, 4, scale=0.1) - np.where(_SOME[0], 20.0, -20.0)[:, None] * np.array([1.0, 0.0, 0.0, 0.0]),
+)
 
 EXERCISES = {
     "5.1": pair_exercise(
         "masking",
         masked_attention,
         masked_attention_backward,
-        (numbers(1, 3, 5, 4), numbers(2, 3, 5, 4), numbers(3, 3, 5, 7), np.tri(5, dtype=bool)),
-        (numbers(4, 3, 4, scale=3.0), numbers(5, 5, 4), numbers(6, 5, 6), _SOME),
+        (normal(1, 3, 5, 4), normal(2, 3, 5, 4), normal(3, 3, 5, 7), np.tri(5, dtype=bool)),
+        (normal(4, 3, 4, scale=3.0), normal(5, 5, 4), normal(6, 5, 6), _SOME),
+        (*_FAR, normal(21, 5, 6), np.tile(_SOME[0], (3, 1))),
     ),
     "5.2": pair_exercise(
         "the merged projection",
         merged_projection,
         merged_projection_backward,
-        (numbers(7, 2, 5, 12), numbers(8, 12, 36), numbers(9, 36), 4),
-        (numbers(10, 1, 3, 6), numbers(11, 6, 18), numbers(12, 18), 2),
+        (normal(7, 2, 5, 12), normal(8, 12, 36), normal(9, 36), 4),
+        (normal(10, 1, 3, 6), normal(11, 6, 18), normal(12, 18), 2),
     ),
     "5.3": pair_exercise(
         "a learned scale",
         scaled_attention,
         scaled_attention_backward,
-        (numbers(13, 3, 6, 4), numbers(14, 3, 5, 4), numbers(15, 3, 5, 7), np.array(0.7)),
-        (numbers(16, 5, 4), numbers(17, 5, 4), numbers(18, 5, 4), np.array(0.7)),
+        (normal(13, 3, 6, 4), normal(14, 3, 5, 4), normal(15, 3, 5, 7), np.array(0.7)),
+        (normal(16, 5, 4), normal(17, 5, 4), normal(18, 5, 4), np.array(0.7)),
     ),
 }

@@ -8,7 +8,8 @@ import numpy as np
 
 from minivit.arrays import Array
 from minivit.functions import gelu, gelu_backward
-from minivit.lessons.exercise import numbers, pair_exercise
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import pair_exercise
 
 
 def drop_path_by(x: Array, kept: Array, rate: float) -> tuple[Array, Any]:
@@ -51,15 +52,15 @@ EXERCISES = {
         "drop path",
         drop_path_by,
         drop_path_by_backward,
-        (numbers(1, 5, 3, 4), np.array([True, False, True, True, False]), 0.3),
-        (numbers(2, 4, 4), np.array([False, True, True, False]), 0.6),
+        (normal(1, 5, 3, 4), np.array([True, False, True, True, False]), 0.3),
+        (normal(2, 4, 4), np.array([False, True, True, False]), 0.6),
     ),
-    "6.2": pair_exercise("LayerScale", layer_scale, layer_scale_backward, (numbers(3, 2, 3, 5), numbers(4, 5))),
+    "6.2": pair_exercise("LayerScale", layer_scale, layer_scale_backward, (normal(3, 2, 3, 5), normal(4, 5))),
     "6.3": pair_exercise(
         "the gated MLP",
         geglu,
         geglu_backward,
-        (numbers(5, 2, 3, 5, scale=2.0), numbers(6, 2, 3, 5, scale=2.0)),
-        (numbers(7, 4), numbers(8, 4)),
+        (normal(5, 2, 3, 5, scale=2.0), normal(6, 2, 3, 5, scale=2.0)),
+        (normal(7, 4), normal(8, 4)),
     ),
 }

@@ -10,7 +10,8 @@ import numpy as np
 
 from minivit.arrays import Array
 from minivit.functions import patchify, unpatchify
-from minivit.lessons.exercise import function_exercise, numbers, pair_exercise
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import function_exercise, pair_exercise
 from minivit.lessons.slips import explained, naming_slips
 from minivit.model import ViTConfig
 from minivit.model.params import param_specs
@@ -53,12 +54,12 @@ def parameter_count(
     return embedding + depth * block + 2 * width + (width + 1) * classes
 
 
-_TOKENS = ((numbers(1, 3, 5, 7),), (numbers(2, 2, 8, 3),))
+_TOKENS = ((normal(1, 3, 5, 7),), (normal(2, 2, 8, 3),))
 
 
 _ORDERS: tuple[tuple[Any, ...], ...] = (
-    (numbers(3, 2, 3, 6, 8), (2, 4), np.array([4, 2, 0, 5, 1, 3])),
-    (numbers(4, 3, 2, 9, 4), (3, 2), np.array([3, 0, 5, 1, 4, 2])),
+    (normal(3, 2, 3, 6, 8), (2, 4), np.array([4, 2, 0, 5, 1, 3])),
+    (normal(4, 3, 2, 9, 4), (3, 2), np.array([3, 0, 5, 1, 4, 2])),
 )
 
 
@@ -102,6 +103,7 @@ def _parts(size: tuple[Any, ...]) -> Iterator[tuple[str, int]]:
     blocks = sum(n for name, n in counts.items() if name.startswith("blocks."))
     linear = ("patch_bias", "qkv_bias", "out_bias", "fc1_bias", "fc2_bias", "head_bias")
     yield "the class token's position", config.width
+    yield "the class token and its position", 2 * config.width
     yield "all biases of linear layers", total(*linear)
     yield "the layer norms", total("_gain") * 2
     yield "the layer norms' gains, or their shifts", total("_gain")

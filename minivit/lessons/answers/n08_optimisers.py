@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from minivit.arrays import Array
-from minivit.lessons.exercise import function_exercise, numbers
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import function_exercise
 
 
 def adam_l2(
@@ -57,11 +58,12 @@ EXERCISES = {
     "8.1": function_exercise(
         "Adam with an L2 penalty",
         adam_l2,
-        (numbers(1, 5), numbers(2, 5), numbers(3, 5), numbers(4, 5) ** 2, 3, _RATE, _DECAY),
+        (normal(1, 5), normal(2, 5), normal(3, 5), normal(4, 5) ** 2, 3, _RATE, _DECAY),
         # The penalty alone: m and v show how it entered.
-        (numbers(5, 5), np.zeros(5), np.zeros(5), np.zeros(5), 1, _RATE, _DECAY),
+        (normal(5, 5), np.zeros(5), np.zeros(5), np.zeros(5), 1, _RATE, _DECAY),
         # The step alone, from p = 0 and far above eps: a missing bias correction is a factor.
-        (np.zeros(5), numbers(6, 5, scale=1e3), np.zeros(5), np.zeros(5), 2, _RATE, _DECAY),
+        (np.zeros(5), normal(6, 5, scale=1e3), np.zeros(5), np.zeros(5), 2, _RATE, _DECAY),
+        (normal(13, 5), normal(14, 5), normal(15, 5), normal(16, 5) ** 2, 4, 0.02, 0.05),
         names=("p", "m", "v"),
         numbers={
             "decay": _DECAY,
@@ -74,8 +76,9 @@ EXERCISES = {
     "8.2": function_exercise(
         "clipping a list of tensors",
         clip_by_norm_of,
-        (_of_norm(6.3, numbers(7, 2, 3), numbers(8, 4), numbers(9, 1)), 1.7),
-        (_of_norm(0.9, numbers(10, 3), numbers(11, 2, 2)), 1.7),
+        (_of_norm(6.3, normal(7, 2, 3), normal(8, 4), normal(9, 1)), 1.7),
+        (_of_norm(0.9, normal(10, 3), normal(11, 2, 2)), 1.7),
+        (_of_norm(5.0, normal(17, 4), normal(18, 2, 2)), 0.25),
         names=("clipped", "norm"),
         numbers={"limit / norm": 1.7 / 0.9, "norm": 6.3},
     ),
@@ -83,7 +86,7 @@ EXERCISES = {
         "the average of the weights",
         averaged,
         (np.eye(6), 0.9),  # the weights themselves
-        (5.0 + numbers(12, 8, 3), 0.8),
+        (5.0 + normal(12, 8, 3), 0.8),
         numbers={"1 - decay^S": 1 - 0.9**6},
     ),
 }

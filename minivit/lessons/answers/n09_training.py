@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minivit.arrays import Array
-from minivit.lessons.exercise import Exercise, function_exercise, numbers
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import Exercise, function_exercise
 from minivit.lessons.slips import Slip, naming_slips
 
 
@@ -148,10 +149,13 @@ def _ends(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 _ORDER = np.array([2, 0, 3, 1])  # no swap of two: read backwards it is another order
 _TARGETS = np.array([[0.9, 0.1, 0.0], [0.0, 0.2, 0.8], [0.3, 0.7, 0.0], [0.5, 0.1, 0.4]])
 _COST_CASES = ((24, 4, 3, 20, 2, 50), (32, 8, 1, 12, 5, 24))
-_MIXUP_CASES = ((numbers(1, 4, 2, 5, 3), _TARGETS, _ORDER, np.array(0.7)),)
+_MIXUP_CASES = (
+    (normal(1, 4, 2, 5, 3), _TARGETS, _ORDER, np.array(0.7)),
+    (normal(4, 4, 1, 3, 6), _TARGETS[::-1], np.array([1, 3, 0, 2]), np.array(0.15)),
+)
 _CUTMIX_CASES = (
-    (numbers(2, 4, 2, 5, 7), _TARGETS, _ORDER, (1, 2, 3, 4)),
-    (numbers(3, 4, 2, 6, 5), _TARGETS, _ORDER, (0, 3, 4, 2)),
+    (normal(2, 4, 2, 5, 7), _TARGETS, _ORDER, (1, 2, 3, 4)),
+    (normal(3, 4, 2, 6, 5), _TARGETS, _ORDER, (0, 3, 4, 2)),
 )
 
 

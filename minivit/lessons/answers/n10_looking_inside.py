@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from minivit.arrays import Array
-from minivit.lessons.exercise import function_exercise, numbers
+from minivit.gradcheck.catalog import normal
+from minivit.lessons.exercise import function_exercise
 
 
 def prepare(image: Array, size: int, mean: Sequence[float], std: Sequence[float]) -> Array:
@@ -62,16 +63,17 @@ EXERCISES = {
     "10.2": function_exercise(
         "a linear probe",
         linear_probe,
-        (numbers(1, 9, 5) + 1.0, _LABELS, 4, 0.7),
+        (normal(1, 9, 5) + 1.0, _LABELS, 4, 0.7),
+        (normal(5, 8, 3), _LABELS[1:], 6, 0.05),  # no image of the last two classes
         tolerance=1e-10,
         names=("weight", "bias"),
     ),
     "10.3": function_exercise(
         "another resolution",
         resize_positions,
-        (numbers(2, 6, 5), (2, 3), (4, 9)),
-        (numbers(3, 12, 3), (3, 4), (5, 2)),
-        (numbers(4, 12, 3), (3, 4), (3, 4)),
+        (normal(2, 6, 5), (2, 3), (4, 9)),
+        (normal(3, 12, 3), (3, 4), (5, 2)),
+        (normal(4, 12, 3), (3, 4), (3, 4)),
         names=("positions",),
     ),
 }

@@ -137,8 +137,21 @@ def scale_without_row_sum(dy, cache):
     return scale * (ds @ k), scale * (np.swapaxes(ds, -1, -2) @ q), dv, dscale
 
 
+def masked_by(score):
+    """A masked score that is low, but not lower than any score may be."""
+
+    def attempt(q, k, v, mask):
+        s = q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
+        p, _ = softmax(np.where(mask, s, score))
+        return p @ v, (q, k, v, p)
+
+    return attempt
+
+
 WRONG = {
     "5.1": [
+        ((masked_by(-50.0), masked_attention_backward), "wrong: at"),
+        ((masked_by(-100.0), masked_attention_backward), "wrong: at"),
         ((mask_after_softmax, masked_attention_backward), "right but for index 0, 1 of axis 0"),
         ((mask_with_score_0, masked_attention_backward), "right but for index 0, 1 of axis 0"),
         ((mask_with_score_minus_5, masked_attention_backward), "wrong: at"),

@@ -117,7 +117,10 @@ WRONG = {
         ),
         ((counted(lambda n, c, k, d, blocks, f: -blocks * (d * d + d)),), "too few: the projection after attention"),
         ((counted(lambda n, c, k, d, blocks, f: -blocks * 4 * d),), "too few: the blocks' layer norms"),
-        ((counted(lambda n, c, k, d, blocks, f: -2 * d),), "too few: the last layer norm"),
+        (
+            (counted(lambda n, c, k, d, blocks, f: -2 * d),),
+            "too few: the class token and its position, or the last layer norm",
+        ),
         (
             (counted(lambda n, c, k, d, blocks, f: -(blocks - 1) * (4 * d * d + 9 * d + 2 * d * f + f)),),
             "all blocks but one",

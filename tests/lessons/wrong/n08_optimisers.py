@@ -111,7 +111,7 @@ WRONG = {
         ((clipped_each,), "wrong: at"),
         ((always_scaled,), "off by the factor 1.88889 = limit / norm"),
         ((squared,), "off by the factor 6.3 = norm"),
-        ((norm_after,), "wrong: it is 1.7 where 6.3 is right"),
+        ((norm_after,), "wrong: it is 0.25 where 5 is right"),
         ((sum_of_norms,), "off by the factor"),
         ((value_by_value,), "wrong: at"),
         ((a_list,), "clipped is a list"),

@@ -63,6 +63,10 @@ WRONG = {
         ((probe_by(centred=False),), "each row of the right result sums to 0"),
         ((probe_by(transposed=True),), "transposed"),
         ((probe_by(ridge_factor=0.0),), "wrong: at"),
+        (
+            (lambda x, labels, classes, ridge: linear_probe(x, labels, labels.max() + 1, ridge),),
+            "where the right result",
+        ),
         ((lambda *args: linear_probe(*args)[0],), "returned"),
     ],
     "10.3": [
