@@ -129,6 +129,45 @@ def test_components_are_of_the_filters_about_their_mean_and_shares_are_of_varian
     assert np.allclose(abs((moved * pictures[:8]).sum((1, 2, 3))), 1.0)  # the sign means nothing
 
 
+def test_what_has_no_weight_gives_0_and_no_nan():
+    alone = np.zeros((1, 1, 7, 7))
+    alone[..., 0] = 1.0  # everything looks at the class token
+    assert attention_distance(alone, (2, 3), (4, 4)).tolist() == [0.0]
+    assert np.array_equal(rollout_images([alone], (2, 3)), np.zeros((1, 2, 3)))
+    positions = rng.standard_normal((6, 4))
+    positions[2] = 0.0
+    assert np.array_equal(position_similarity(positions, (2, 3))[0, 2], np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("scale", [20.0, 1e-4])
+def test_float16_is_computed_in_float32(scale):
+    positions = (rng.standard_normal((6, 192)) * scale).astype(np.float16)
+    found = position_similarity(positions, (2, 3))
+    assert found.dtype == np.float16
+    assert np.allclose(found, position_similarity(positions.astype(np.float64), (2, 3)), atol=1e-3)
+    assert filter_components(positions, (2, 3), 2)[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: attention_distance(np.ones((1, 2, 1, 6)), (2, 3), (4, 4)), r"p \(1, 2, 1, 6\) needs the axes"),
+        (lambda: attention_distance(np.ones((2, 6, 6)), (2, 3), (4, 4)), r"p \(2, 6, 6\) needs the axes"),
+        (lambda: position_similarity(np.ones(6), (2, 3)), r"positions \(6,\) need the axes"),
+        (lambda: filter_components(np.eye(12), (5, 2), 2), r"12 numbers are no colours of patches of \(5, 2\)"),
+        (lambda: filter_components(np.ones((12, 9)), (2, 2), 2), "the 9 filters are all equal"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_maps_may_come_as_one_array_or_one_after_another():
+    maps = random_maps()
+    assert np.array_equal(attention_rollout(np.stack(maps)), attention_rollout(iter(maps)))
+
+
 def test_float32_stays_float32():
     maps = [p.astype(np.float32) for p in random_maps(tokens=6)]
     assert attention_rollout(maps).dtype == np.float32
