@@ -1,9 +1,10 @@
 """Every grader rejects typical wrong answers in words that help, and accepts what is right."""
 
+import ast
 import importlib
 
 import pytest
-from lessons.notebook_code import LESSONS, SOLUTIONS, definitions
+from lessons.notebook_code import LESSONS, SOLUTIONS, code_of, definitions
 
 from minivit.lessons import grade
 from minivit.lessons.answers import LESSONS as NUMBERS
@@ -22,10 +23,14 @@ def names_of(number):
     return [function.__name__ for function in EXERCISES[number].answer]
 
 
+def number_of(number):
+    """The two digits that a notebook's file begins with."""
+    return f"{int(number.split('.')[0]):02d}"
+
+
 def of_notebook(paths, number):
     """The functions of an exercise as a notebook defines them."""
-    lesson = int(number.split(".")[0])
-    (path,) = (path for path in paths if path.stem.startswith(f"{lesson:02d}_"))
+    (path,) = (path for path in paths if path.stem.startswith(number_of(number)))
     namespace = definitions(path)
     return [namespace[name] for name in names_of(number)]
 
@@ -75,3 +80,21 @@ def test_the_solution_of_the_notebook_is_right(number, capsys):
 def test_the_stub_of_the_notebook_is_not_written_yet(number, capsys):
     grade(number, *of_notebook(LESSONS, number))
     assert capsys.readouterr().out.splitlines()[0] == f"exercise {number}, {EXERCISES[number].title}: not written yet"
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_a_solution_works_where_the_exercise_stands(number, capsys):
+    """Its functions written in place of the stubs, beside the forward pass that the lesson gives, if it gives one."""
+    (lesson,), (solution,) = (
+        [p for p in paths if p.stem.startswith(number_of(number))] for paths in (LESSONS, SOLUTIONS)
+    )
+    namespace = definitions(lesson)
+    stubs = [name for name in names_of(number) if "NotImplementedError" in namespace[name].__code__.co_names]
+    assert stubs
+    written = [node for node in ast.parse(code_of(solution)).body if isinstance(node, ast.FunctionDef)]
+    for node in written:
+        if node.name in stubs or node.name not in namespace:  # with its helpers
+            exec(ast.unparse(node), namespace)
+    grade(number, *(namespace[name] for name in names_of(number)))
+    printed = capsys.readouterr().out
+    assert ": right" in printed.splitlines()[0], printed

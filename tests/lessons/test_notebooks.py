@@ -145,7 +145,10 @@ def test_pytest_runs_them_under_the_rules_for_figures():
     with (project / "pyproject.toml").open("rb") as file:
         assert "notebooks" in tomllib.load(file)["tool"]["pytest"]["ini_options"]["testpaths"]
     startup = project / "tests" / "lessons" / "startup.py"
-    assert '"tests" / "lessons" / "startup.py"' in (NOTEBOOKS / "conftest.py").read_text(encoding="utf-8")
+    conftest = NOTEBOOKS / "conftest.py"
+    set_by_it = f"import os, runpy; runpy.run_path({str(conftest)!r}); print(os.environ['PYTHONSTARTUP'])"
+    done = subprocess.run([sys.executable, "-c", set_by_it], capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()) == startup
     bare = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
     run = f"exec(open({str(startup)!r}).read(), {{'__file__': {str(startup)!r}}})"
     code = f"import matplotlib; matplotlib.use('agg'); {run}; {bare}"
