@@ -16,6 +16,7 @@ class Use(NamedTuple):
 
     registers: int
     spilled: int  # bytes stored to memory because registers ran out
+    stack: int  # bytes of arrays that are not in registers
 
 
 def folder() -> Path | None:
@@ -61,10 +62,13 @@ class Nvrtc:
             raise RuntimeError(f"NVRTC error {failed}")
 
 
+_WORDS = (r"Used (\d+) registers", r"(\d+) bytes spill stores", r"(\d+) bytes stack frame")
+
+
 def _uses(log: str) -> dict[str, Use]:
     parts = re.split(r"Compiling entry function '(\w+)'", log)[1:]
     return {
-        name: Use(_number(r"Used (\d+) registers", said), _number(r"(\d+) bytes spill stores", said))
+        name: Use(*(_number(words, said) for words in _WORDS))
         for name, said in zip(parts[::2], parts[1::2], strict=True)
     }
 

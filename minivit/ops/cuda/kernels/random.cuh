@@ -23,20 +23,21 @@ __device__ __forceinline__ void philox(const Address& at, word site, word block,
     }
 }
 
-// Eight uniform numbers in [0, 1) of 24 bits, the draws 8 block .. 8 block + 7 of Generator.random(float32).
+// The upper 24 bits of half a word, as a number in [0, 1): what Generator.random(float32) makes of them.
+__device__ __forceinline__ float unit(word half) { return (float)((unsigned int)half >> 8) * (1.0f / 16777216.0f); }
+
+// Eight uniform numbers, the draws 8 block .. 8 block + 7.
 __device__ __forceinline__ void uniform8(const Address& at, word site, word block, float (&u)[8]) {
     word x[4];
     philox(at, site, block, x);
 #pragma unroll
-    for (int i = 0; i < 8; ++i) u[i] = (float)((unsigned int)(x[i / 2] >> (32 * (i % 2))) >> 8) * (1.0f / 16777216.0f);
+    for (int i = 0; i < 8; ++i) u[i] = unit(x[i / 2] >> (32 * (i % 2)));
 }
 
-// Draw `index` alone.
+// Draw `index` alone. Halving what is left three times keeps the words in registers: an index would not.
 __device__ __forceinline__ float uniform(const Address& at, word site, word index) {
-    float u[8];
-    uniform8(at, site, index / 8, u);
-    float found = u[0];
-#pragma unroll
-    for (int i = 1; i < 8; ++i) found = (int)(index % 8) == i ? u[i] : found;  // no array is indexed at run time
-    return found;
+    word x[4];
+    philox(at, site, index / 8, x);
+    const word low = index & 2 ? x[1] : x[0], high = index & 2 ? x[3] : x[2], found = index & 4 ? high : low;
+    return unit(index & 1 ? found >> 32 : found);
 }

@@ -5,6 +5,11 @@
 #include "common.cuh"
 #include "random.cuh"
 
+// What drop path makes of an image's branch: 0, or path_scale.
+__device__ __forceinline__ real path_of(long image, const Address& address, int site, float rate, real scale) {
+    return uniform(address, site + 1, image) >= rate ? scale : 0;
+}
+
 // y = [z +] x masks, for x (size,) of images of per_image numbers. A number is kept where its draw at `site` is at
 // least `rate`, and its image where its draw at site + 1 is at least `path_rate`; what is kept is multiplied by
 // `scale`, `path_scale`. z may be null. The same kernel with dy for x and no z is the backward pass.
@@ -13,20 +18,34 @@ extern "C" __global__ void residual(const storage* z, const storage* x, const Ad
                                     storage* y) {
     const long first = ((long)blockIdx.x * blockDim.x + threadIdx.x) * 8;
     if (first >= size) return;
-    float u[8];
+    const bool whole = first + 8 <= size;
+    real sum[8] = {}, branch[8];
+    if (whole) {
+        load<8>(x + first, branch);
+        if (z) load<8>(z + first, sum);
+    } else {
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            const bool there = first + i < size;
+            branch[i] = there ? widen(x[first + i]) : 0;
+            sum[i] = there && z ? widen(z[first + i]) : 0;
+        }
+    }
+    float u[8] = {};
     if (rate > 0) uniform8(*address, site, first / 8, u);
-    real path = 1;
-    long image = -1;
+    long image = first / per_image, next = (image + 1) * per_image - first;  // where the next image begins, from `first`
+    real path = path_rate > 0 ? path_of(image, *address, site, path_rate, path_scale) : 1;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-        const long at = first + i;
-        if (at >= size) return;
-        if (path_rate > 0 && at / per_image != image) {  // eight numbers seldom lie in two images
-            image = at / per_image;
-            path = uniform(*address, site + 1, image) >= path_rate ? path_scale : 0;
+        if (path_rate > 0 && i == next) {  // eight numbers seldom lie in two images
+            path = path_of(++image, *address, site, path_rate, path_scale);
+            next += per_image;
         }
-        real branch = widen(x[at]) * path;
-        if (rate > 0) branch = u[i] >= rate ? branch * scale : 0;
-        y[at] = narrow(z ? widen(z[at]) + branch : branch);
+        sum[i] += rate > 0 && u[i] < rate ? 0 : branch[i] * path * scale;
     }
+    if (whole) save<8>(y + first, sum);
+    else
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+            if (first + i < size) y[first + i] = narrow(sum[i]);
 }
