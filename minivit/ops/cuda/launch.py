@@ -12,22 +12,33 @@ from minivit.ops.cuda.source import STORAGE, Build, build, source
 
 WARP = 32
 THREADS = 128  # of a block
-_ROW_BLOCKS = 264  # blocks down a matrix: two for each multiprocessor of an H100 or H200
+# Blocks that share a matrix and leave a sum each: for an H100's 132 multiprocessors, as many as each has room for, so
+# that enough reads are on their way at a time. The same number on every GPU: sums are added in the same order.
+_ROW_BLOCKS = 6 * 132  # of layer_norm_backward
+_COLUMN_THREADS, _COLUMN_BLOCKS = 64, 16 * 132  # of columns.cu
+_SUM_WARPS = 32  # of a block of sum_rows: the kernel's WARPS
+_MOST_DOWN = 65535  # blocks in a grid's second dimension
 _SHARED = 48 * 1024  # bytes of shared memory that every GPU gives a block without asking
 
 
 def launch(
     program: Build, kernel: str, grid: tuple[int, ...], threads: int, arguments: list[Any], shared: int = 0
 ) -> None:
-    """Queue a kernel on the current stream; `arguments` are arrays, None for a null pointer, and NumPy scalars."""
+    """Queue a kernel on the current stream; `arguments` are arrays, None for a null pointer, and NumPy scalars.
+
+    `shared` are the bytes of shared memory that a block gets on top of what the kernel declares.
+    """
     xp = array_module(next(a for a in arguments if a is not None))
-    function = _function(program, kernel, xp.cuda.Device().id)
+    function = _function(program, kernel, xp.cuda.Device().id, shared)
     function(grid, (threads,), tuple(arguments), shared_mem=shared)
 
 
 @functools.cache
-def _function(program: Build, kernel: str, device: int) -> Any:
-    return _module(program, device).get_function(kernel)
+def _function(program: Build, kernel: str, device: int, shared: int) -> Any:
+    function = _module(program, device).get_function(kernel)
+    if shared > _SHARED:
+        function.max_dynamic_shared_size_bytes = shared  # more than every GPU gives has to be asked for
+    return function
 
 
 @functools.cache
@@ -38,13 +49,18 @@ def _module(program: Build, device: int) -> Any:
     return cupy.RawModule(code=source(program.file), options=program.options)
 
 
+def shared_limit(xp: Any) -> int:
+    """Bytes of shared memory that a block can have on the current GPU, if it asks."""
+    return int(xp.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"])
+
+
 def stored(*arrays: Any) -> bool:
-    """Whether the kernels take these arrays: CuPy's, of one storage type, contiguous, and not empty."""
+    """Whether the kernels take these arrays: CuPy's, of one storage type, contiguous, aligned, and not empty."""
     first = arrays[0].dtype
     return (
         first.name in STORAGE
-        and all(a.dtype == first and a.size and a.flags.c_contiguous for a in arrays)
         and array_module(arrays[0]).__name__ == "cupy"
+        and all(a.dtype == first and a.size and a.flags.c_contiguous and a.data.ptr % 16 == 0 for a in arrays)
     )
 
 
@@ -59,24 +75,35 @@ def warps_grid(rows: int) -> tuple[int]:
 
 
 class Columns:
-    """How columns.cu goes over a matrix x (rows, columns): the build, the grid, the sums over rows."""
+    """columns.cu on a matrix x (rows, columns): the build, and grids with enough reads on their way at a time."""
 
     def __init__(self, x: Array, erf: bool = False) -> None:
         self.xp, self.real = array_module(x), real_dtype(x)
         self.rows, self.columns = x.shape
-        vector = 4 if self.columns % 4 == 0 else 1
+        vector = 16 // x.itemsize if self.columns % (16 // x.itemsize) == 0 else 1  # numbers in one access
         self.program = build("columns", x.dtype.name, VECTOR=vector, ERF=int(erf))
-        across = -(-self.columns // (vector * THREADS))
-        self.grid = (across, max(1, min(self.rows, _ROW_BLOCKS // across)))
-        self.size = [np.int32(self.rows), np.int32(self.columns)]
+        self.across = -(-self.columns // (vector * _COLUMN_THREADS))
 
-    def run(self, kernel: str, *arguments: Any) -> None:
-        """A kernel of the file."""
-        launch(self.program, kernel, self.grid, THREADS, list(arguments))
+    def change(self, kernel: str, inputs: list[Any], outputs: tuple[Array, ...] = ()) -> None:
+        """A kernel that changes its first input, or writes outputs: a few rows a thread."""
+        self._run(kernel, -(-self.rows // 4), inputs, outputs)
 
-    def partial(self) -> Array:
-        """Room for a block's sums: (blocks, columns)."""
-        return self.xp.empty((self.grid[1], self.columns), dtype=self.real)
+    def sums(self, kernel: str, inputs: list[Any]) -> Array:
+        """A kernel that also adds up rows, many a thread: the sums (columns,), float32 or wider."""
+        blocks = min(self.rows, _COLUMN_BLOCKS // self.across)
+        partial = self.xp.empty((max(1, blocks), self.columns), dtype=self.real)
+        self._run(kernel, len(partial), inputs, (partial,))
+        return sum_rows(partial)
+
+    def _run(self, kernel: str, down: int, inputs: list[Any], outputs: tuple[Array, ...]) -> None:
+        grid = (self.across, max(1, min(down, _MOST_DOWN)))
+        size = [np.int32(self.rows), np.int32(self.columns)]
+        launch(self.program, kernel, grid, _COLUMN_THREADS, [*inputs, *size, *outputs])
+
+
+def column_sums(x: Array) -> Array:
+    """x (rows, columns) summed over its rows: (columns,), float32 or wider."""
+    return Columns(x).sums("column_sums", [x])
 
 
 def sum_rows(partial: Array) -> Array:
@@ -86,7 +113,7 @@ def sum_rows(partial: Array) -> Array:
     sums = xp.empty(columns, dtype=partial.dtype)
     program = build("columns", partial.dtype.name, VECTOR=1, ERF=0)
     arguments = [partial, np.int32(rows), np.int32(columns), sums]
-    launch(program, "sum_rows", (-(-columns // WARP),), 8 * WARP, arguments)
+    launch(program, "sum_rows", (-(-columns // WARP),), _SUM_WARPS * WARP, arguments)
     return sums
 
 

@@ -46,9 +46,14 @@ def _inline(text: str, seen: set[str]) -> str:
         if name in seen:
             return ""
         seen.add(name)
-        return _inline((KERNELS / name).read_text(encoding="utf-8").replace("#pragma once\n", ""), seen)
+        return _inline(without_pragma(KERNELS / name), seen)
 
     return re.sub(r'^#include "([^"]+)"$', replace, text, flags=re.MULTILINE)
+
+
+def without_pragma(path: Path) -> str:
+    """The text of a header as it is put in place: it is put there once."""
+    return path.read_text(encoding="utf-8").replace("#pragma once\n", "")
 
 
 class Parameter(NamedTuple):

@@ -19,6 +19,7 @@ from minivit.ops.cuda.launch import (
     THREADS,
     WARP,
     Columns,
+    column_sums,
     launch,
     norm_warps,
     real_dtype,
@@ -33,7 +34,7 @@ from minivit.ops.cuda.source import build
 from minivit.randomness import Key
 
 
-def _rows(x: Array) -> Array:
+def rows_of(x: Array) -> Array:
     """x (..., D) as rows (N, D): a view where x is contiguous."""
     return array_module(x).ascontiguousarray(x.reshape(-1, x.shape[-1]))
 
@@ -42,29 +43,25 @@ def linear(x: Array, w: Array, b: Array) -> tuple[Array, LinearCache]:
     """Twin of `functions.linear`: x (..., D_in), w (D_in, D_out), b (D_out,)."""
     if w.ndim != 2 or b.shape != w.shape[1:] or x.shape[-1:] != w.shape[:1] or not stored(w, b) or x.dtype != w.dtype:
         return fn.linear(x, w, b)
-    y = product(_rows(x), w)
-    columns = Columns(y)
-    columns.run("add_bias", y, b, *columns.size)
+    y = product(rows_of(x), w)
+    Columns(y).change("add_bias", [y, b])
     return y.reshape(*x.shape[:-1], w.shape[1]), LinearCache(x, w)
 
 
 def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array]:
     """Twin of `functions.linear_backward`: dy (..., D_out)."""
     x, w = cache
-    rows = _rows(dy)
+    rows = rows_of(dy)
     if not stored(rows, w) or x.dtype != w.dtype:
         return fn.linear_backward(dy, cache)
-    dx, dw = _products_backward(rows, cache)
-    columns = Columns(rows)
-    partial = columns.partial()
-    columns.run("column_sums", rows, *columns.size, partial)
-    return dx.reshape(x.shape), dw, sum_rows(partial)
+    dx, dw = products_backward(rows, cache)
+    return dx.reshape(x.shape), dw, column_sums(rows)
 
 
-def _products_backward(rows: Array, cache: LinearCache) -> tuple[Array, Array]:
+def products_backward(rows: Array, cache: LinearCache) -> tuple[Array, Array]:
     """dx (N, D_in) and dw, float32 or wider, for dy as rows (N, D_out): a linear layer without its bias."""
     x, w = cache
-    return product(rows, w.T), product(_rows(x).T, rows, real_dtype(rows))
+    return product(rows, w.T), product(rows_of(x).T, rows, real_dtype(rows))
 
 
 def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, LayerNormCache]:
@@ -123,10 +120,9 @@ def mlp(
     shapes_fit = x.shape[-1:] == fc1_weight.shape[:1] and fc1_bias.shape == fc1_weight.shape[1:]
     if not shapes_fit or form not in ("tanh", "erf") or not stored(*parameters) or x.dtype != fc1_weight.dtype:
         return fn.mlp(x, *parameters, form, rate, key)
-    pre = product(_rows(x), fc1_weight)
+    pre = product(rows_of(x), fc1_weight)
     h = array_module(pre).empty_like(pre)
-    columns = Columns(pre, erf=form == "erf")
-    columns.run("bias_gelu", pre, fc1_bias, *columns.size, h)
+    Columns(pre, erf=form == "erf").change("bias_gelu", [pre, fc1_bias], (h,))
     h, mask = dropout(h.reshape(*x.shape[:-1], -1), rate, key)
     y, fc2 = linear(h, fc2_weight, fc2_bias)
     return y, FusedMlpCache(LinearCache(x, fc1_weight), pre, form, mask, fc2)
@@ -137,9 +133,7 @@ def mlp_backward(dy: Array, cache: FusedMlpCache | MlpCache) -> tuple[Array, Arr
     if isinstance(cache, MlpCache):
         return fn.mlp_backward(dy, cache)
     dh, dfc2_weight, dfc2_bias = linear_backward(dy, cache.fc2)
-    dh = _rows(dropout_backward(dh, cache.dropout))  # an array of its own: linear_backward made it
-    columns = Columns(dh, erf=cache.form == "erf")
-    partial = columns.partial()
-    columns.run("gelu_backward", dh, cache.pre, *columns.size, partial)
-    dx, dfc1_weight = _products_backward(dh, cache.fc1)
-    return dx.reshape(cache.fc1.x.shape), dfc1_weight, sum_rows(partial), dfc2_weight, dfc2_bias
+    dh = rows_of(dropout_backward(dh, cache.dropout))  # an array of its own: linear_backward made it
+    dfc1_bias = Columns(dh, erf=cache.form == "erf").sums("gelu_backward", [dh, cache.pre])
+    dx, dfc1_weight = products_backward(dh, cache.fc1)
+    return dx.reshape(cache.fc1.x.shape), dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias

@@ -10,7 +10,7 @@ from minivit.arrays import Array, array_module
 from minivit.ops.cuda.launch import launch
 from minivit.ops.cuda.source import build
 
-_THREADS, _BLOCKS = 256, 264
+_THREADS, _BLOCKS = 256, 8 * 132  # an H100 has 132 multiprocessors with room for eight such blocks each
 
 
 def augmented_patches(

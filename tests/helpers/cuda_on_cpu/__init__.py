@@ -6,6 +6,7 @@ import ctypes
 import functools
 import getpass
 import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.ops.cuda.source import Build, Parameter, signatures, source
+from minivit.ops.cuda.source import KERNELS, Build, Parameter, signatures, source, without_pragma
 
 SHIM = Path(__file__).parent / "shim.h"
 AVAILABLE = shutil.which("g++") is not None
@@ -46,8 +47,9 @@ def _dtype(parameter: Parameter, build: Build) -> np.dtype[Any]:
 @functools.cache
 def _library(build: Build) -> ctypes.CDLL:
     """The build as a shared library with a function run_<kernel>(grid, block, arguments) for each kernel."""
-    text = source(build.file).replace("#include <cuda_bf16.h>", "").replace("extern __shared__ char memory[];", "")
-    text = text.replace("reinterpret_cast<real*>(memory)", "reinterpret_cast<real*>(dynamic_shared)")
+    text = re.sub(r"#include <cuda_bf16.h>|extern __shared__.* memory\[\];", "", source(build.file))
+    for path in SHIM.parent.glob("*.cuh"):  # instructions of a GPU, computed otherwise
+        text = text.replace(without_pragma(KERNELS / path.name), without_pragma(path))
     lines = [f'#include "{SHIM}"', text]
     for name, parameters in signatures(build.file).items():
         given = ", ".join(
@@ -84,7 +86,7 @@ def _compile(text: str, build: Build, library: Path) -> None:
 def _waits(text: str, kernel: str) -> bool:
     """Whether a kernel's threads exchange anything: sums over a warp, shuffles, barriers."""
     body = text.partition(f"void {kernel}(")[2].partition('extern "C"')[0]
-    return any(word in body for word in ("warp_sum", "warp_max", "__shfl", "__syncthreads"))
+    return any(word in body for word in ("warp_sum", "warp_max", "__shfl", "__sync"))
 
 
 def run(build: Build, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any]) -> None:

@@ -18,9 +18,9 @@
 
 struct dim3 { int x, y, z; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
-alignas(16) static char dynamic_shared[1 << 20];
+alignas(16) static char memory[1 << 20];  // a block's dynamic shared memory
 
-using std::erf; using std::exp; using std::log; using std::sqrt; using std::tanh;
+using std::erf; using std::exp; using std::exp2; using std::log; using std::log2; using std::sqrt; using std::tanh;
 
 // bfloat16: the upper half of a float, rounded to nearest, ties to even.
 struct __nv_bfloat16 { uint16_t bits; };
@@ -36,7 +36,7 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 
 namespace cuda_on_cpu {
 enum State { running, at_block, at_warp, done };
-struct Thread { ucontext_t context; std::vector<char> stack; State state; double slot[2]; int phase; };
+struct Thread { ucontext_t context; std::vector<char> stack; State state; char slot[2][32]; int phase; };
 static std::vector<Thread> threads;
 static ucontext_t scheduler;
 static int current;
@@ -108,12 +108,21 @@ template <typename Body> void launch_alone(const int* grid, const int* block, Bo
 
 inline void __syncthreads() { cuda_on_cpu::wait(cuda_on_cpu::at_block); }
 
-// A lane leaves its value in one of two slots in turn, so that a fast lane's next value overwrites nothing.
-template <typename T> T __shfl_xor_sync(unsigned, T x, int lane) {
-    using namespace cuda_on_cpu;
+// Every lane of a warp shows the others a value. It lies in one of two slots in turn, so that a fast lane's next
+// value overwrites nothing.
+namespace cuda_on_cpu {
+template <typename T> auto exchange(const T& mine) {
+    static_assert(sizeof(T) <= sizeof(Thread::slot[0]));
     const int self = current, slot = threads[self].phase++ % 2;
-    threads[self].slot[slot] = x;
+    memcpy(threads[self].slot[slot], &mine, sizeof(T));
     wait(at_warp);
-    const int other = (self ^ lane) < (int)threads.size() ? self ^ lane : self;
-    return (T)threads[other].slot[slot];
+    return [first = self / 32 * 32, slot](int lane) { T x; memcpy(&x, threads[first + lane].slot[slot], sizeof(T)); return x; };
+}
+}  // namespace cuda_on_cpu
+
+inline void __syncwarp() { cuda_on_cpu::wait(cuda_on_cpu::at_warp); }
+template <typename T> T __shfl_xor_sync(unsigned, T x, int lane) {
+    const auto lanes = cuda_on_cpu::exchange(x);
+    const int other = threadIdx.x ^ lane;
+    return lanes((other < blockDim.x ? other : threadIdx.x) % 32);
 }

@@ -10,6 +10,8 @@ from helpers.cuda_on_cpu import AVAILABLE, run
 from minivit import functions as fn
 from minivit.arrays import Array
 from minivit.data import normalise, random_crop_and_flip
+from minivit.functions.attention import split_heads
+from minivit.ops.cuda.attention_in_tiles import program as attention_program
 from minivit.ops.cuda.source import build
 from minivit.randomness import PURPOSES, Key, generator
 from minivit.training.optimizers import adamw, clip_by_norm, fresh_moments
@@ -66,7 +68,7 @@ def test_layer_norm(dtype: np.dtype, width: int, with_onto: bool) -> None:
 
 
 @pytest.mark.parametrize("form", ["tanh", "erf"])
-@pytest.mark.parametrize(("columns", "vector"), [(8, 4), (7, 1)])
+@pytest.mark.parametrize(("columns", "vector"), [(8, 4), (16, 8), (7, 1)])
 def test_bias_and_gelu(dtype: np.dtype, form: fn.GeluForm, columns: int, vector: int) -> None:
     rows, grid = 9, (1, 2)
     pre, dh, b = (random(*s, dtype=dtype, seed=i) for i, s in enumerate([(rows, columns)] * 2 + [(columns,)]))
@@ -78,7 +80,7 @@ def test_bias_and_gelu(dtype: np.dtype, form: fn.GeluForm, columns: int, vector:
     h, partial, sums = np.empty_like(pre), np.empty((2, columns), real_of(dtype)), np.empty(columns, real_of(dtype))
     run(program, "bias_gelu", grid, (32,), [pre, b, *size, h])
     run(program, "gelu_backward", grid, (32,), [dh, pre, *size, partial])
-    run(program, "sum_rows", (1,), (256,), [partial, np.int32(2), np.int32(columns), sums])
+    run(program, "sum_rows", (1,), (1024,), [partial, np.int32(2), np.int32(columns), sums])
     assert_close(h, expected, dtype)
     assert_close(dh, dx, dtype)
     assert_close(sums, dx.sum(axis=0), dtype)
@@ -110,6 +112,30 @@ def test_softmax_of_scores(dtype: np.dtype, columns: int, stride: int) -> None:
     run(program, "softmax_backward", (2,), (128,), [dp, s, real(scale), np.int32(rows)])
     assert_close(dp[:, :columns], ds, dtype)
     assert not dp[:, columns:].any()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "width", "heads"), [(5, 16, 1), (65, 64, 3), (33, 32, 2), (16, 48, 1), (128, 128, 1)]
+)
+def test_attention_in_tiles(tokens: int, width: int, heads: int) -> None:
+    """With keys that have a part in common: rows of ds have to add up to 0, or dq has that part, too."""
+    images, channels, scale = 2, heads * width, np.float32(width**-0.5)
+    qkv, b = random(images, tokens, 3 * channels, dtype=BFLOAT16), random(3 * channels, dtype=BFLOAT16)
+    dy, y = random(images, tokens, channels, dtype=BFLOAT16, seed=1), np.empty((images, tokens, channels), BFLOAT16)
+    dqkv, partial = np.empty_like(qkv), np.empty((images, 3 * channels), np.float32)
+    program, grid, threads = attention_program(tokens, width, heads), (images * heads,), (-(-tokens // 16) * 32,)
+    run(program, "attention", grid, threads, [qkv, b, scale, y])
+    run(program, "attention_backward", grid, threads, [dy, qkv, b, scale, dqkv, partial])
+    q, k, v = split_heads(exact((exact(qkv) + exact(b)).astype(BFLOAT16)), heads)
+    expected, cache = fn.attention(q, k, v)
+    assert_close(y.reshape(images, tokens, heads, width).swapaxes(1, 2), expected, BFLOAT16)
+    by_head = exact(dy).reshape(images, tokens, heads, width).swapaxes(1, 2)
+    found = dqkv.reshape(images, tokens, 3, heads, width).transpose(2, 0, 3, 1, 4)
+    sums = partial.reshape(images, 3, heads, width).swapaxes(0, 1)
+    for part, d in enumerate(fn.attention_backward(by_head, cache)):
+        assert_close(found[part], d, BFLOAT16)
+        # The keys' sums are 0 but for rounding: measured by what is summed.
+        assert np.linalg.norm(sums[part] - d.sum(axis=2)) < TOLERANCE[BFLOAT16] * np.sqrt(tokens) * np.linalg.norm(d)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])

@@ -36,9 +36,13 @@ def test_compiles_without_spilling(
     uses = nvrtc.compile(program, architecture)
     record_property("registers", str(uses))
     assert set(uses) == set(signatures(program.file))
-    assert all(use.spilled == 0 for use in uses.values()), uses
-    # 256 threads of a block, twice on a multiprocessor of 65536 registers, where activations are not float64.
-    assert dict(program.macros)["STORAGE"] == 64 or all(use.registers <= 128 for use in uses.values()), uses
+    macros = dict(program.macros)
+    assert all(use.spilled == use.stack == 0 for use in uses.values()), uses
+    # 256 threads of a block, twice on a multiprocessor of 65536 registers, where activations are not float64; once
+    # for the longest sequence and the widest head.
+    assert all(use.registers <= 64 for name, use in uses.items() if name == "sum_rows"), "its blocks have 1024 threads"
+    once = macros["STORAGE"] == 64 or macros.get("TOKENS", 0) > 80
+    assert all(use.registers <= (255 if once else 128) for use in uses.values()), uses
 
 
 def test_a_broken_kernel_does_not_compile(nvrtc: Nvrtc) -> None:

@@ -15,6 +15,9 @@ from minivit import functions as fn
 from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, TINY, Case, random_params
 from minivit.model import named, vit, vit_backward
 from minivit.model.params import map_tree
+from minivit.ops.cuda import attention_in_tiles as in_tiles
+from minivit.ops.cuda.attention_by_products import ByProducts
+from minivit.ops.cuda.attention_in_tiles import InTiles
 from minivit.ops.cuda.products import exact_products, product, products
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -71,6 +74,58 @@ def test_twin_equals_its_readable_function(xp: Any, ops: types.ModuleType, case:
         assert not is_array(before) or np.array_equal(before, after.get())
 
 
+def test_what_is_not_aligned_is_left_to_the_readable_function(xp: Any, ops: types.ModuleType) -> None:
+    x = xp.asarray(np.arange(17, dtype=np.float32))
+    assert ops.dropout(x[:16], 0.5, DROP_KEY)[1].address is not None
+    y, cache = ops.dropout(x[1:], 0.5, DROP_KEY)
+    assert isinstance(cache, fn.dropout(np.ones(1), 0.5, DROP_KEY)[1].__class__)
+    assert np.array_equal(y.get(), fn.dropout(np.arange(1, 17, dtype=np.float32), 0.5, DROP_KEY)[0])
+
+
+def attention_case(tokens: int, heads: int, width: int) -> tuple[list[Any], Any]:
+    """Arguments of multi-head attention in bfloat16, and a dy."""
+    rng, channels = np.random.default_rng(tokens), heads * width
+    shapes = [(2, tokens, channels), (channels, 3 * channels), (3 * channels,), (channels, channels), (channels,)]
+    scales = [1.0, channels**-0.5, 1.0, channels**-0.5, 1.0]
+    arrays = [(s * rng.standard_normal(shape)).astype(BFLOAT16) for s, shape in zip(scales, shapes, strict=True)]
+    return [*arrays, heads], rng.standard_normal(shapes[0]).astype(BFLOAT16)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "heads", "width", "route"),
+    [(5, 2, 16, InTiles), (17, 2, 32, InTiles), (9, 2, 8, ByProducts), (130, 1, 16, ByProducts)],
+)
+def test_attention_in_bfloat16_by_either_route(
+    xp: Any, ops: types.ModuleType, tokens: int, heads: int, width: int, route: type
+) -> None:
+    given, dy = attention_case(tokens, heads, width)
+    exact = [a.astype(np.float64) if is_array(a) else a for a in given]
+    y_expected, cache_expected = fn.multi_head_attention(*exact)
+    expected = fn.multi_head_attention_backward(dy.astype(np.float64), cache_expected)
+    y, cache = ops.multi_head_attention(*(xp.asarray(a) if is_array(a) else a for a in given))
+    assert isinstance(cache.attention, route)
+    found = ops.multi_head_attention_backward(xp.asarray(dy), cache)
+    assert error(y, y_expected) < TOLERANCE[BFLOAT16]
+    assert error(cache.attention.p, cache_expected.attention.p) < TOLERANCE[BFLOAT16]
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.shape == theirs.shape
+        assert error(mine, theirs) < TOLERANCE[BFLOAT16]
+
+
+def test_tiles_are_for_what_they_have_room_for(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fits(tokens: int, width: int, heads: int = 2, dtype: Any = BFLOAT16) -> bool:
+        return in_tiles.fits(xp.zeros((1, tokens, heads * width), dtype=dtype), heads)
+
+    assert fits(65, 64)
+    assert not fits(129, 64)
+    assert not fits(65, 24)
+    assert not fits(65, 144)
+    assert not fits(65, 64, dtype=np.float32)
+    monkeypatch.setattr(in_tiles, "shared_limit", lambda xp: 70 * 1024)  # less than a block of 65 tokens needs
+    assert not fits(65, 64)
+    assert fits(33, 64)
+
+
 @every_dtype
 @pytest.mark.parametrize(("m", "inner", "n"), [(3, 5, 4), (1, 5, 4), (3, 1, 4), (3, 5, 1), (1, 1, 1)])
 def test_products_of_every_layout(xp: Any, dtype: np.dtype, m: int, inner: int, n: int) -> None:
@@ -111,6 +166,7 @@ SWITCHES = {
     "class token, tanh": TINY.replace(depth=2, dropout=0.2, drop_path=0.3),
     "mean, erf": TINY.replace(pooling="mean", positions="sincos", gelu="erf", dropout=0.2),
     "no positions, nothing dropped": TINY.replace(positions="none"),
+    "heads of 16 numbers": TINY.replace(width=32, heads=2, depth=2, dropout=0.2),
 }
 PRECISIONS = {"float64": (np.float64, 1e-10), "float32": (np.float32, 1e-5), "tf32": (np.float32, 2e-3)}
 PRECISIONS["bfloat16"] = (BFLOAT16, 2e-2)

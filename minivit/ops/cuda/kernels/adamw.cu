@@ -11,6 +11,7 @@ struct Rates { real rate, first_share, second_share; };  // learning rate, 1 / (
 extern "C" __global__ void sum_squares(const real* g, long size, real* partial) {
     __shared__ real shares[WARP];
     real sum = 0;
+#pragma unroll 4
     for (long i = (long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (long)gridDim.x * blockDim.x)
         sum += g[i] * g[i];
     sum = warp_sum(sum);

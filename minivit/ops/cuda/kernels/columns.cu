@@ -76,6 +76,7 @@ extern "C" __global__ void column_sums(const storage* dy, int rows, int columns,
     const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (at >= columns) return;
     real sums[V] = {}, d[V];
+#pragma unroll 4
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
         load<V>(dy + (long)row * columns + at, d);
         for (int i = 0; i < V; ++i) sums[i] += d[i];
@@ -83,18 +84,20 @@ extern "C" __global__ void column_sums(const storage* dy, int rows, int columns,
     for (int i = 0; i < V; ++i) partial[(long)blockIdx.y * columns + at + i] = sums[i];
 }
 
-// sums = the rows of partial (rows, columns), added in a fixed order. A block takes 32 columns; each of its warps
-// adds every eighth row, and the first warp adds what the warps found.
+// sums = the rows of partial (rows, columns), added in a fixed order. A block takes 32 columns; each of its WARPS warps
+// adds every so many rows, and the first warp adds what the warps found.
+#define WARPS 32
 extern "C" __global__ void sum_rows(const real* partial, int rows, int columns, real* sums) {
-    __shared__ real shares[8][WARP];
+    __shared__ real shares[WARPS][WARP];
     const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, at = blockIdx.x * WARP + lane;
     real sum = 0;
     if (at < columns)
-        for (int row = warp; row < rows; row += 8) sum += partial[(long)row * columns + at];
+#pragma unroll 8
+        for (int row = warp; row < rows; row += WARPS) sum += partial[(long)row * columns + at];
     shares[warp][lane] = sum;
     __syncthreads();
     if (warp == 0 && at < columns) {
-        for (int w = 1; w < 8; ++w) sum += shares[w][lane];
+        for (int w = 1; w < WARPS; ++w) sum += shares[w][lane];
         sums[at] = sum;
     }
 }

@@ -1,0 +1,83 @@
+"""Attention between the projections in one kernel each way: the scores never leave a multiprocessor.
+
+For bfloat16 and sequences whose keys fit into one block's registers, as those of CIFAR do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.arrays import Array, array_module
+from minivit.ops.cuda.attention_by_products import probabilities
+from minivit.ops.cuda.launch import WARP, launch, shared_limit, sum_rows
+from minivit.ops.cuda.source import Build, build
+
+_TILE = 16  # tokens of a warp
+_MOST = 128  # tokens, and numbers of a head, that registers have room for
+
+
+class InTiles(NamedTuple):
+    """What the backward pass needs."""
+
+    qkv: Array  # (B, T, 3 D)  queries, keys and values side by side, without their bias
+    bias: Array  # (3 D,)
+    heads: int
+
+    @property
+    def p(self) -> Array:
+        """The probabilities (B, K, T, T), computed again: they were never in memory."""
+        return probabilities(self.qkv + self.bias, self.heads)[..., : self.qkv.shape[1]]
+
+
+def fits(x: Array, heads: int) -> bool:
+    """Whether the kernels take x (B, T, D): its type, its heads' width, its length, and the GPU."""
+    tokens, width = x.shape[1], x.shape[2] // heads
+    return (
+        x.dtype.name == "bfloat16"
+        and max(tokens, width) <= _MOST
+        and width % 16 == 0
+        and int(array_module(x).cuda.Device().compute_capability) >= 80
+        and _shared(tokens, width, backward=True) <= shared_limit(array_module(x))
+    )
+
+
+def attention(qkv: Array, bias: Array, heads: int) -> tuple[Array, InTiles]:
+    """y (B, T, D) for qkv (B, T, 3 D), which lacks its bias (3 D,)."""
+    batch, tokens, width = qkv.shape
+    y = array_module(qkv).empty((batch, tokens, width // 3), dtype=qkv.dtype)
+    _launch("attention", qkv, heads, [qkv, bias, _scale(qkv, heads), y])
+    return y, InTiles(qkv, bias, heads)
+
+
+def attention_backward(dy: Array, cache: InTiles) -> tuple[Array, Array]:
+    """dqkv (B, T, 3 D) and the bias's gradient (3 D,), float32, for dy (B, T, D)."""
+    qkv, bias, heads = cache
+    xp = array_module(dy)
+    dqkv, partial = xp.empty_like(qkv), xp.empty((len(qkv), qkv.shape[-1]), dtype=np.float32)
+    _launch("attention_backward", qkv, heads, [dy, qkv, bias, _scale(qkv, heads), dqkv, partial])
+    return dqkv, sum_rows(partial)
+
+
+def program(tokens: int, width: int, heads: int) -> Build:
+    """attention.cu for sequences of `tokens` and `heads` heads of a `width`."""
+    return build("attention", "bfloat16", TOKENS=tokens, HEAD=width, HEADS=heads)
+
+
+def _launch(kernel: str, qkv: Array, heads: int, arguments: list[object]) -> None:
+    batch, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // (3 * heads)
+    warps = -(-tokens // _TILE)
+    shared = _shared(tokens, width, kernel == "attention_backward")
+    launch(program(tokens, width, heads), kernel, (batch * heads,), warps * WARP, arguments, shared)
+
+
+def _shared(tokens: int, width: int, backward: bool) -> int:
+    """Bytes of shared memory of a block: q, k, v; on the way back also dy, and p and ds. Rows are padded."""
+    rows = -(-tokens // _TILE) * _TILE
+    return 2 * rows * ((4 if backward else 3) * (width + 8) + (2 * (rows + 8) if backward else 0))
+
+
+def _scale(qkv: Array, heads: int) -> np.float32:
+    return np.float32(1.0 / math.sqrt(qkv.shape[-1] // (3 * heads)))

@@ -1,0 +1,176 @@
+// Attention on tensor cores. A block takes one head of one image: q, k and v lie in shared memory, the scores never
+// leave the multiprocessor. A warp takes 16 tokens. Compiled for TOKENS, HEADS and the width HEAD of one.
+//
+//     s = q k'          p = softmax(scale s)                     y = p v
+//     dp = dy v'        ds = scale p (dp - sum of p dp)
+//     dq = ds k         dk = ds' q                               dv = p' dy
+//
+// The way back computes p again rather than reading it. A warp computes p and ds of its 16 queries, and dq from them
+// in registers; dk and dv of its 16 keys need all queries' p and ds, which the warps leave in shared memory.
+// The projection's bias is added as q, k and v are fetched, and its gradient is summed on the way out.
+//
+// Source: Dao et al. 2022 (arXiv:2205.14135), section 3.1 (tiling, recomputation); a single tile of keys is enough here.
+// Readable twin: minivit/functions/attention.py.
+#include "common.cuh"
+#include "tiles.cuh"
+#define TILES ((TOKENS + 15) / 16)  // and warps of a block
+#define ROWS (16 * TILES)
+#define PARTS (HEAD / 16)
+#define WIDTH (HEADS * HEAD)
+#define PITCH (HEAD + 8)        // of rows in shared memory: eight of them begin in different banks
+#define SCORES_PITCH (ROWS + 8)
+#define LOG2_E ((real)1.4426950408889634)
+
+extern __shared__ __align__(16) char memory[];
+
+// from (TOKENS, HEAD), rows `step` apart, plus b (HEAD,) where it is given, into shared memory; rows beyond are 0.
+__device__ __forceinline__ void fetch(storage* into, const storage* from, int step, const storage* b) {
+#pragma unroll 4
+    for (int i = threadIdx.x; i < ROWS * HEAD / 8; i += TILES * WARP) {
+        const int row = i / (HEAD / 8), at = i % (HEAD / 8) * 8;
+        real v[8] = {}, bias[8] = {};
+        if (row < TOKENS) {
+            load<8>(from + (long)row * step + at, v);
+            if (b) load<8>(b + at, bias);
+        }
+        for (int n = 0; n < 8; ++n) v[n] += bias[n];
+        save<8>(into + row * PITCH + at, v);
+    }
+}
+
+// A warp's row of N tiles into shared memory, rounded.
+template <int N> __device__ __forceinline__ void leave(Sum (&s)[N], storage* into, int pitch) {
+    const int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int i = 0; i < 4 * N; ++i) {
+        const real(&pair)[2] = s[i / 4].x[i / 2 % 2][i % 2];
+        storage* at = into + (lane / 4 + i % 2 * 8) * pitch + i / 4 * 16 + i / 2 % 2 * 8 + lane % 4 * 2;
+        *reinterpret_cast<unsigned*>(at) = rounded_pair(pair[0], pair[1]);
+    }
+}
+
+// A warp's rows `first` .. first + 15 of a result into memory, rows `step` apart, by way of shared memory of its own.
+__device__ __forceinline__ void put(Sum (&s)[PARTS], storage* own, storage* into, int step, int first) {
+    __syncwarp();
+    leave(s, own, PITCH);
+    __syncwarp();
+    for (int i = threadIdx.x % WARP; i < 2 * HEAD; i += WARP) {
+        const int row = i / (HEAD / 8), at = i % (HEAD / 8) * 8;
+        if (first + row < TOKENS)
+            *reinterpret_cast<Pack<8>*>(into + (long)(first + row) * step + at) =
+                *reinterpret_cast<const Pack<8>*>(own + row * PITCH + at);
+    }
+}
+
+// s = softmax(scale q k'): the weights of a warp's 16 queries q. Columns beyond the last key become 0.
+__device__ __forceinline__ void weigh(Sum (&s)[TILES], const storage* q, const storage* k, real scale) {
+#pragma unroll
+    for (int d = 0; d < PARTS; ++d) {
+        const Factor rows = left(q + 16 * d, PITCH);
+#pragma unroll
+        for (int j = 0; j < TILES; ++j) multiply(s[j], rows, right<true>(k + 16 * j * PITCH + 16 * d, PITCH));
+    }
+    const real factor = scale * LOG2_E;  // exp2 is the hardware's own
+    real top[2] = {LOWEST, LOWEST}, sum[2] = {};
+#pragma unroll
+    for (int i = 0; i < 8 * TILES; ++i) {
+        real& x = number(s, i);
+        x = column_of(i) < TOKENS ? x * factor : LOWEST;
+        top[lower_of(i)] = x > top[lower_of(i)] ? x : top[lower_of(i)];
+    }
+    for (int lower = 0; lower < 2; ++lower) top[lower] = row_max(top[lower]);
+#pragma unroll
+    for (int i = 0; i < 8 * TILES; ++i) sum[lower_of(i)] += number(s, i) = exp2(number(s, i) - top[lower_of(i)]);
+    for (int lower = 0; lower < 2; ++lower) sum[lower] = 1 / row_sum(sum[lower]);
+#pragma unroll
+    for (int i = 0; i < 8 * TILES; ++i) number(s, i) *= sum[lower_of(i)];
+}
+
+// y (images, TOKENS, WIDTH) of qkv (images, TOKENS, 3 WIDTH), which lacks its bias b (3 WIDTH,).
+extern "C" __global__ void attention(const storage* qkv, const storage* b, real scale, storage* y) {
+    storage *q = reinterpret_cast<storage*>(memory), *k = q + ROWS * PITCH, *v = k + ROWS * PITCH;
+    const long start = (long)(blockIdx.x / HEADS) * TOKENS * WIDTH;
+    const int head = blockIdx.x % HEADS * HEAD, first = threadIdx.x / WARP * 16;
+    for (int part = 0; part < 3; ++part)
+        fetch(q + part * ROWS * PITCH, qkv + 3 * start + part * WIDTH + head, 3 * WIDTH, b + part * WIDTH + head);
+    __syncthreads();
+    Sum p[TILES] = {}, out[PARTS] = {};
+    weigh(p, q + first * PITCH, k, scale);
+#pragma unroll
+    for (int j = 0; j < TILES; ++j)
+        for (int d = 0; d < PARTS; ++d) multiply(out[d], as_left(p[j]), right(v + 16 * j * PITCH + 16 * d, PITCH));
+    put(out, q + first * PITCH, y + start + head, WIDTH, first);
+}
+
+// Sums over a warp's 16 rows into shared memory: its share of the bias's gradient.
+__device__ __forceinline__ void add_up(Sum (&s)[PARTS], real* sums) {
+    const int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int i = 0; i < 4 * PARTS; ++i) {
+        const real(&halves)[2][2] = s[i / 4].x[i / 2 % 2];
+        const real sum = column_sum(halves[0][i % 2] + halves[1][i % 2]);
+        if (lane < 4) sums[i / 4 * 16 + i / 2 % 2 * 8 + lane * 2 + i % 2] = sum;
+    }
+}
+
+// ds = scale p (ds - sum of p ds over the keys), for a warp's 16 queries.
+__device__ __forceinline__ void softmax_slopes(Sum (&ds)[TILES], Sum (&p)[TILES], real scale) {
+    real along[2] = {};
+#pragma unroll
+    for (int i = 0; i < 8 * TILES; ++i) along[lower_of(i)] += number(ds, i) * number(p, i);
+    for (int lower = 0; lower < 2; ++lower) along[lower] = row_sum(along[lower]);
+#pragma unroll
+    for (int i = 0; i < 8 * TILES; ++i) number(ds, i) = scale * number(p, i) * (number(ds, i) - along[lower_of(i)]);
+}
+
+// dqkv (images, TOKENS, 3 WIDTH) for dy (images, TOKENS, WIDTH), with qkv and b as above; partial (images, 3 WIDTH):
+// an image's share of the bias's gradient.
+extern "C" __global__ void attention_backward(const storage* dy, const storage* qkv, const storage* b, real scale,
+                                              storage* dqkv, real* partial) {
+    storage *q = reinterpret_cast<storage*>(memory), *k = q + ROWS * PITCH, *v = k + ROWS * PITCH, *g = v + ROWS * PITCH;
+    storage *weights = g + ROWS * PITCH, *slopes = weights + ROWS * SCORES_PITCH;  // p and ds (ROWS, ROWS)
+    real* sums = reinterpret_cast<real*>(k);  // (3, TILES, HEAD), once k is read no more
+    const long start = (long)(blockIdx.x / HEADS) * TOKENS * WIDTH;
+    const int head = blockIdx.x % HEADS * HEAD, warp = threadIdx.x / WARP, first = 16 * warp;
+    for (int part = 0; part < 3; ++part)
+        fetch(q + part * ROWS * PITCH, qkv + 3 * start + part * WIDTH + head, 3 * WIDTH, b + part * WIDTH + head);
+    fetch(g, dy + start + head, WIDTH, nullptr);
+    __syncthreads();
+
+    Sum p[TILES] = {}, ds[TILES] = {}, dq[PARTS] = {}, dk[PARTS] = {}, dv[PARTS] = {};
+    weigh(p, q + first * PITCH, k, scale);
+#pragma unroll
+    for (int d = 0; d < PARTS; ++d) {
+        const Factor rows = left(g + first * PITCH + 16 * d, PITCH);
+#pragma unroll
+        for (int j = 0; j < TILES; ++j) multiply(ds[j], rows, right<true>(v + 16 * j * PITCH + 16 * d, PITCH));
+    }
+    softmax_slopes(ds, p, scale);
+    leave(p, weights + first * SCORES_PITCH, SCORES_PITCH);
+    leave(ds, slopes + first * SCORES_PITCH, SCORES_PITCH);
+#pragma unroll
+    for (int j = 0; j < TILES; ++j)
+        for (int d = 0; d < PARTS; ++d) multiply(dq[d], as_left(ds[j]), right(k + 16 * j * PITCH + 16 * d, PITCH));
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < TILES; ++i) {
+        const Factor to_k = left<true>(slopes + 16 * i * SCORES_PITCH + first, SCORES_PITCH);
+        const Factor to_v = left<true>(weights + 16 * i * SCORES_PITCH + first, SCORES_PITCH);
+        for (int d = 0; d < PARTS; ++d) {
+            multiply(dk[d], to_k, right(q + 16 * i * PITCH + 16 * d, PITCH));
+            multiply(dv[d], to_v, right(g + 16 * i * PITCH + 16 * d, PITCH));
+        }
+    }
+    const auto finish = [&](Sum(&s)[PARTS], int part) {
+        put(s, v + first * PITCH, dqkv + 3 * start + part * WIDTH + head, 3 * WIDTH, first);  // v is read no more
+        add_up(s, sums + (part * TILES + warp) * HEAD);
+    };
+    finish(dq, 0); finish(dk, 1); finish(dv, 2);
+    __syncthreads();
+    for (int i = threadIdx.x; i < 3 * HEAD; i += TILES * WARP) {
+        const int part = i / HEAD, column = i % HEAD;
+        real sum = 0;
+        for (int w = 0; w < TILES; ++w) sum += sums[(part * TILES + w) * HEAD + column];
+        partial[(long)(blockIdx.x / HEADS) * 3 * WIDTH + part * WIDTH + head + column] = sum;
+    }
+}
