@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from helpers import cuda_on_cpu
-from helpers.stand_in_blas import CUPY_HANDLE, gemm_strided_batched_ex
+from helpers.stand_in_blas import CUPY_HANDLE, gemm_ex, gemm_strided_batched_ex
 from helpers.stand_in_blas import nvmath_cublas as nvmath_cublas
 from helpers.stand_in_stream import Stream, Waits, recorder, synchronize
 from minivit.ops.cuda.source import Build, kernel_files, source
@@ -262,7 +262,7 @@ module.cuda = types.SimpleNamespace(
         id=0, compute_capability="90", attributes={"MaxSharedMemoryPerBlockOptin": 232448}
     ),
     device=types.SimpleNamespace(get_cublas_handle=lambda: CUPY_HANDLE),
-    cublas=types.SimpleNamespace(gemmStridedBatchedEx=gemm_strided_batched_ex),
+    cublas=types.SimpleNamespace(gemmEx=gemm_ex, gemmStridedBatchedEx=gemm_strided_batched_ex),
     get_current_stream=lambda: _stream,
     Stream=Stream,
     MemoryPool=MemoryPool,

@@ -56,6 +56,19 @@ def gemm_strided_batched_ex(
     ))
 
 
+# fmt: off
+def gemm_ex(
+    handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int, a: int, a_type: int, lda: int,
+    b: int, b_type: int, ldb: int, beta: int, c: int, c_type: int, ldc: int, compute: int, algorithm: int,
+) -> None:
+    """The same for a single product: cublasGemmEx."""
+    gemm_strided_batched_ex(
+        handle, transa, transb, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta, c, c_type, ldc, 0, 1,
+        compute, algorithm,
+    )
+# fmt: on
+
+
 def _gemm(a: Any, b: Any, c: Any, transa: bool, transb: bool, compute: int) -> None:
     left, right, into = _columns(*a), _columns(*b), _columns(*c)
     a_type, b_type, c_type = a[1], b[1], c[1]
@@ -75,4 +88,5 @@ nvmath_cublas: Any = types.ModuleType("nvmath.bindings.cublas")
 nvmath_cublas.create = lambda: 2
 nvmath_cublas.set_stream = lambda handle, stream: None
 nvmath_cublas.set_workspace = lambda handle, workspace, size: None
+nvmath_cublas.gemm_ex = gemm_ex
 nvmath_cublas.gemm_strided_batched_ex = gemm_strided_batched_ex

@@ -35,10 +35,10 @@ def nvmath_gemm(xp: Any, stream: Any) -> Gemm:
     workspace = xp.empty(_WORKSPACE, dtype=xp.uint8)
     cublas.set_workspace(handle, workspace.data.ptr, workspace.nbytes)
 
-    def gemm(*arguments: int, keep: Any = workspace) -> None:
-        cublas.gemm_strided_batched_ex(handle, *arguments)
+    def bound(function: Any) -> Callable[..., None]:
+        return lambda *arguments, keep=workspace: function(handle, *arguments)
 
-    return gemm
+    return Gemm(bound(cublas.gemm_ex), bound(cublas.gemm_strided_batched_ex))
 
 
 class Graph:

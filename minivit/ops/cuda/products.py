@@ -27,13 +27,19 @@ _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_TF32 = 68, 70, 77
 _DEFAULT_ALGORITHM = -1
 
 
-Gemm = Callable[..., None]
+class Gemm(NamedTuple):
+    """cuBLAS with its handle: one product, where it may also split the sum over many blocks, and a stack of them."""
+
+    single: Callable[..., None]  # cublasGemmEx
+    stack: Callable[..., None]  # cublasGemmStridedBatchedEx
+
+
 _gemm: ContextVar[Gemm | None] = ContextVar("gemm", default=None)
 
 
 @contextlib.contextmanager
 def products_by(gemm: Gemm) -> Iterator[None]:
-    """Inside, `gemm` computes the products; it takes what cublasGemmStridedBatchedEx takes, without the handle."""
+    """Inside, `gemm` computes the products."""
     token = _gemm.set(gemm)
     try:
         yield
@@ -42,7 +48,8 @@ def products_by(gemm: Gemm) -> Iterator[None]:
 
 
 def _cupy_gemm(xp: Any) -> Gemm:
-    return functools.partial(xp.cuda.cublas.gemmStridedBatchedEx, xp.cuda.device.get_cublas_handle())
+    cublas, handle = xp.cuda.cublas, xp.cuda.device.get_cublas_handle()
+    return Gemm(functools.partial(cublas.gemmEx, handle), functools.partial(cublas.gemmStridedBatchedEx, handle))
 
 
 @contextlib.contextmanager
@@ -58,11 +65,9 @@ def exact_products(exact: bool = True) -> Iterator[None]:
 class Operand(NamedTuple):
     """A stack of matrices in memory, as cuBLAS wants it."""
 
-    pointer: int
-    data: int  # cudaDataType_t
-    transposed: bool  # of the row-major reading
-    leading: int  # numbers from one row (column, if transposed) to the next
+    place: tuple[int, int, int]  # pointer, cudaDataType_t, numbers from one row (column, if transposed) to the next
     step: int  # numbers from one matrix of the stack to the next
+    transposed: bool  # of the row-major reading
 
 
 def product(a: Array, b: Array, dtype: Any = None) -> Array:
@@ -90,15 +95,14 @@ def products(a: Array, b: Array, c: Array) -> None:
     if a.dtype == np.float32 and not _exact.get():
         compute = _COMPUTE_TF32
     gemm = _gemm.get() or _cupy_gemm(xp)
-    # fmt: off
-    gemm(
-        int(right.transposed), int(left.transposed), n, m, inner,
-        one.ctypes.data, right.pointer, right.data, right.leading, right.step,
-        left.pointer, left.data, left.leading, left.step,
-        zero.ctypes.data, into.pointer, into.data, into.leading, into.step,
-        stack, compute, _DEFAULT_ALGORITHM,
-    )
-    # fmt: on
+    b_, a_, c_ = (x.place if stack == 1 else (*x.place, x.step) for x in (right, left, into))
+    arguments = (
+        int(right.transposed), int(left.transposed), n, m, inner, one.ctypes.data, *b_, *a_, zero.ctypes.data, *c_,
+    )  # fmt: skip
+    if stack == 1:
+        gemm.single(*arguments, compute, _DEFAULT_ALGORITHM)
+    else:
+        gemm.stack(*arguments, stack, compute, _DEFAULT_ALGORITHM)
 
 
 def _operand(x: Any) -> Operand:
@@ -108,7 +112,7 @@ def _operand(x: Any) -> Operand:
     data = _DATA[x.dtype.name]
     # An axis of length 1 may have any stride.
     if (across == 1 or columns == 1) and (down >= columns or rows == 1):
-        return Operand(x.data.ptr, data, False, max(down if rows > 1 else columns, columns), step)
+        return Operand((x.data.ptr, data, max(down if rows > 1 else columns, columns)), step, False)
     if (down == 1 or rows == 1) and (across >= rows or columns == 1):
-        return Operand(x.data.ptr, data, True, max(across if columns > 1 else rows, rows), step)
+        return Operand((x.data.ptr, data, max(across if columns > 1 else rows, rows)), step, True)
     raise ValueError(f"products: a view of shape {x.shape} and strides {x.strides} has no unit stride")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from helpers.stand_in import DTYPES, FUNCTIONS, module, ndarray
+from helpers.stand_in_blas import gemm_ex, gemm_strided_batched_ex
 from helpers.stand_in_stream import Waits
 
 from minivit import functions as fn
@@ -16,6 +19,21 @@ def test_it_has_no_function_that_cupy_lacks() -> None:
     assert [name for name in (*FUNCTIONS, *DTYPES, "asarray", "array", "RawModule") if not hasattr(cupy, name)] == []
     methods = [name for name in vars(ndarray) if not name.startswith("_")]
     assert [name for name in methods if not hasattr(cupy.ndarray, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("library", "names"),
+    [("cupy_backends.cuda.libs.cublas", ("gemmEx", "gemmStridedBatchedEx")),
+     ("nvmath.bindings.cublas", ("gemm_ex", "gemm_strided_batched_ex"))],
+)  # fmt: skip
+def test_its_products_take_what_the_libraries_take(library: str, names: tuple[str, str]) -> None:
+    theirs = pytest.importorskip(library, reason="needs the library, but no GPU", exc_type=ImportError)
+    for name, ours in zip(names, (gemm_ex, gemm_strided_batched_ex), strict=True):
+        said = getattr(theirs, name).__doc__.splitlines()[0].partition("(")[2].rstrip(")")
+        taken = [parameter.split()[-1].lower().replace("_", "") for parameter in said.split(",")]
+        offered = [parameter.replace("_", "") for parameter in inspect.signature(ours).parameters]
+        renamed = {"count": "batchcount", "compute": "computetype", "algorithm": "algo"}
+        assert taken == [renamed.get(name, name) for name in offered]
 
 
 def test_it_refuses_to_mix_with_numpy() -> None:
