@@ -99,7 +99,8 @@ class FusedMlpCache(NamedTuple):
     """What the backward pass of the fused MLP needs."""
 
     fc1: LinearCache
-    pre: Array  # (N, F)  what GELU got: x w1 + b1, in the storage type
+    pre: Array  # (N, F)  what GELU got, without its bias: x w1, in the storage type
+    bias: Array  # (F,)
     form: GeluForm
     dropout: AddressedMask
     fc2: LinearCache
@@ -125,7 +126,7 @@ def mlp(
     Columns(pre, erf=form == "erf").change("bias_gelu", [pre, fc1_bias], (h,))
     h, mask = dropout(h.reshape(*x.shape[:-1], -1), rate, key)
     y, fc2 = linear(h, fc2_weight, fc2_bias)
-    return y, FusedMlpCache(LinearCache(x, fc1_weight), pre, form, mask, fc2)
+    return y, FusedMlpCache(LinearCache(x, fc1_weight), pre, fc1_bias, form, mask, fc2)
 
 
 def mlp_backward(dy: Array, cache: FusedMlpCache | MlpCache) -> tuple[Array, Array, Array, Array, Array]:
@@ -134,6 +135,6 @@ def mlp_backward(dy: Array, cache: FusedMlpCache | MlpCache) -> tuple[Array, Arr
         return fn.mlp_backward(dy, cache)
     dh, dfc2_weight, dfc2_bias = linear_backward(dy, cache.fc2)
     dh = rows_of(dropout_backward(dh, cache.dropout))  # an array of its own: linear_backward made it
-    dfc1_bias = Columns(dh, erf=cache.form == "erf").sums("gelu_backward", [dh, cache.pre])
+    dfc1_bias = Columns(dh, erf=cache.form == "erf").sums("gelu_backward", [dh, cache.pre, cache.bias])
     dx, dfc1_weight = products_backward(dh, cache.fc1)
     return dx.reshape(cache.fc1.x.shape), dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias

@@ -79,7 +79,7 @@ def test_bias_and_gelu(dtype: np.dtype, form: fn.GeluForm, columns: int, vector:
     program = build("columns", dtype.name, VECTOR=vector, ERF=int(form == "erf"))
     h, partial, sums = np.empty_like(pre), np.empty((2, columns), real_of(dtype)), np.empty(columns, real_of(dtype))
     run(program, "bias_gelu", grid, (32,), [pre, b, *size, h])
-    run(program, "gelu_backward", grid, (32,), [dh, pre, *size, partial])
+    run(program, "gelu_backward", grid, (32,), [dh, pre, b, *size, partial])
     run(program, "sum_rows", (1,), (1024,), [partial, np.int32(2), np.int32(columns), sums])
     assert_close(h, expected, dtype)
     assert_close(dh, dx, dtype)

@@ -41,30 +41,37 @@ extern "C" __global__ void add_bias(storage* y, const storage* b, int rows, int 
     }
 }
 
-// pre += b, in place, and h = gelu(pre). The sum is rounded to storage first: backward sees the same number.
-extern "C" __global__ void bias_gelu(storage* pre, const storage* b, int rows, int columns, storage* h) {
+// What GELU gets: pre + b, rounded to storage, so that both directions and the readable twin see the same number.
+__device__ __forceinline__ void argument(const storage* pre, const real (&bias)[V], real (&v)[V]) {
+    load<V>(pre, v);
+    for (int i = 0; i < V; ++i) v[i] = widen(narrow(v[i] + bias[i]));
+}
+
+// h = gelu(pre + b).
+extern "C" __global__ void bias_gelu(const storage* pre, const storage* b, int rows, int columns, storage* h) {
     const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (at >= columns) return;
     real bias[V], v[V];
     load<V>(b + at, bias);
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
         const long start = (long)row * columns + at;
-        load<V>(pre + start, v);
-        for (int i = 0; i < V; ++i) v[i] = widen(narrow(v[i] + bias[i]));
-        save<V>(pre + start, v);
+        argument(pre + start, bias, v);
         for (int i = 0; i < V; ++i) v[i] *= normal_share(v[i]);
         save<V>(h + start, v);
     }
 }
 
-// dh *= gelu'(pre), in place, and partial sums of the result: the gradient of the bias.
-extern "C" __global__ void gelu_backward(storage* dh, const storage* pre, int rows, int columns, real* partial) {
+// dh *= gelu'(pre + b), in place, and partial sums of the result: the gradient of the bias.
+extern "C" __global__ void gelu_backward(storage* dh, const storage* pre, const storage* b, int rows, int columns,
+                                         real* partial) {
     const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (at >= columns) return;
-    real sums[V] = {}, v[V], d[V];
+    real sums[V] = {}, bias[V], v[V], d[V];
+    load<V>(b + at, bias);
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
         const long start = (long)row * columns + at;
-        load<V>(pre + start, v); load<V>(dh + start, d);
+        argument(pre + start, bias, v);
+        load<V>(dh + start, d);
         for (int i = 0; i < V; ++i) { d[i] *= gelu_slope(v[i]); sums[i] += d[i]; }
         save<V>(dh + start, d);
     }
