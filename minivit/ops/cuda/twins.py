@@ -88,7 +88,7 @@ def layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array,
     blocks = row_blocks(rows, warps)
     dx, partial = xp.empty_like(dy), xp.empty((blocks, 2 * width), dtype=mean.dtype)
     program = build("layer_norm", x.dtype.name, WIDTH=width)
-    arguments = [dy, x, g, mean, rstd, None, np.int32(rows), dx, partial]
+    arguments = [dy, x, g, mean, rstd, np.int32(rows), dx, partial]
     shared = warps * 2 * width * mean.itemsize
     launch(program, "layer_norm_backward", (blocks,), warps * WARP, arguments, shared)
     sums = sum_rows(partial)

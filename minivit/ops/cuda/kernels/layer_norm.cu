@@ -1,7 +1,7 @@
 // Layer norm: a warp takes a row, reads it once and keeps it in registers. Compiled for one WIDTH.
 //
 //     u = (x - mean) rstd        y = g u + b
-//     dx = rstd (du - mean(du) - u mean(du u)) [+ onto],   du = dy g;   dg = sum dy u, db = sum dy over the rows
+//     dx = rstd (du - mean(du) - u mean(du u)),   du = dy g;   dg = sum dy u, db = sum dy over the rows
 //
 // Readable twin: minivit/functions/layer_norm.py.
 #include "common.cuh"
@@ -43,11 +43,10 @@ extern "C" __global__ void layer_norm(const storage* x, const storage* g, const 
     if (lane == 0) { mean[row] = mu; rstd[row] = r; }
 }
 
-// dx (rows, WIDTH), with `onto` added where it is given; partial (blocks, 2, WIDTH): each block's share of dg, db.
+// dx (rows, WIDTH); partial (blocks, 2, WIDTH): each block's share of dg, db.
 // Every block takes rows until none is left, and its warps' shares are added in their order: no atomics.
 extern "C" __global__ void layer_norm_backward(const storage* dy, const storage* x, const storage* g, const real* mean,
-                                               const real* rstd, const storage* onto, int rows, storage* dx,
-                                               real* partial) {
+                                               const real* rstd, int rows, storage* dx, real* partial) {
     extern __shared__ char memory[];
     real* shares = reinterpret_cast<real*>(memory);  // (warps, 2, WIDTH)
     const int warps = blockDim.x / WARP, warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -76,9 +75,7 @@ extern "C" __global__ void layer_norm_backward(const storage* dy, const storage*
         for (int c = 0; c < CHUNKS; ++c) {
             const int at = (c * WARP + lane) * V;
             if (at < WIDTH) {
-                real more[V] = {};
-                if (onto) load<V>(onto + start + at, more);
-                for (int i = 0; i < V; ++i) du[c][i] = r * (du[c][i] - sum - u[c][i] * along) + more[i];
+                for (int i = 0; i < V; ++i) du[c][i] = r * (du[c][i] - sum - u[c][i] * along);
                 save<V>(dx + start + at, du[c]);
             }
         }
