@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivit.arrays import Array, cast, synchronize, to_device
+from minivit.arrays import Array, cast, to_device
 from minivit.bench.sides import Ours
 from minivit.bench.workload import Workload
 from minivit.data import Dataset, Splits
@@ -31,25 +31,22 @@ def ours_on_gpu(workload: Workload) -> Ours:
     steps.begin(1, [np.arange(count)])
     images = cast(to_device(workload.images(), "cuda"), steps.weights.buffer.dtype)
 
-    def wait() -> None:
-        synchronize(images)
-
     def forward() -> list[Array]:
         with exact_products(steps.exact):
             logits = vit(steps.weights.tree, images, config, ops=steps.ops)[0]
-        wait()
+        steps.wait()
         return [logits]
 
     def gradients() -> None:
         steps.gradients(steps.tables[0])
-        wait()
+        steps.wait()
 
     def update() -> None:
         steps.update(1e-4)
-        wait()
+        steps.wait()
 
     def step() -> None:
         steps.step(0, 1e-4)
-        wait()
+        steps.wait()
 
     return Ours(forward, gradients, update, step, lambda: steps.step(0, 1e-4))

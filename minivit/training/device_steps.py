@@ -18,6 +18,7 @@ from minivit.data.augment import crop_and_flip_moves
 from minivit.model import Flat, ViTParams, named, vit, vit_backward
 from minivit.model.params import copied_as
 from minivit.ops import choose_ops
+from minivit.ops.cuda.gather import gather
 from minivit.ops.cuda.graph import Graph, nvmath_gemm, why_no_graph
 from minivit.ops.cuda.loss import cross_entropy_in_part
 from minivit.ops.cuda.products import exact_products
@@ -52,6 +53,7 @@ class DeviceSteps:
         mean, std = np.asarray(config.inputs.mean), np.asarray(config.inputs.std)
         self.scale, self.shift = (xp.asarray(x.astype(real)) for x in (1 / (255 * std), -mean / std))
         self.adamw, self.steps_of_run = self._adamw(rates), len(rates)
+        self.gradient_views = [x for _, x in named(state.gradient.tree)]
         self.sums = xp.zeros(3, dtype=real)
         self.tables: list[dict[str, Any]] = []
         self.queued = Totals(0.0, 0, 0.0, 0, 0)
@@ -60,26 +62,27 @@ class DeviceSteps:
         self.stream: Any = None  # where recorded steps run; None: each step is queued launch by launch
         if settings.graph == "auto" and settings.optimizer == "adamw" and why_no_graph() is None:
             self.stream = xp.cuda.Stream()
-            self.gemm = nvmath_gemm(xp, self.stream)
+            self.gemm, self.pool = nvmath_gemm(xp, self.stream), xp.cuda.MemoryPool()
 
     def begin(self, epoch: int, batches: list[np.ndarray]) -> None:
         """Copy what the steps of an epoch need to know, and start its sums at 0."""
         settings, xp = self.config.training, self.xp
         self.tables = []
+        keys, moves = [], []
         for i, index in enumerate(batches):
             key = Key(settings.seed, "augment", epoch, i)
             top, left, mirrored = crop_and_flip_moves(len(index), key, settings.crop_padding)
-            moves = np.stack([top, left, mirrored & settings.flip], axis=1).astype(np.int32)
+            moves.append(np.stack([top, left, mirrored & settings.flip], axis=1).astype(np.int32))
             parts = parts_of(len(index), settings.accumulate, "cuda")
-            keys = [key._replace(purpose="dropout", step=i * len(parts) + part) for part in range(len(parts))]
-            self.tables.append(
-                {
-                    "index": xp.asarray(index.astype(np.int32)),
-                    "moves": xp.asarray(moves),
-                    "keys": xp.asarray(np.stack([words(key) for key in keys])),
-                    "parts": parts,
-                }
-            )
+            steps = range(i * len(parts), (i + 1) * len(parts))
+            keys.append(np.stack([words(key._replace(purpose="dropout", step=step)) for step in steps]))
+            self.tables.append({"parts": parts})
+        order = [index.astype(np.int32) for index in batches]
+        for name, rows in (("index", order), ("moves", moves), ("keys", keys)):
+            whole, start = xp.asarray(np.concatenate(rows)), 0  # one copy for all steps
+            for table, some in zip(self.tables, rows, strict=True):
+                table[name] = whole[start : start + len(some)]
+                start += len(some)
         self.sums[...] = 0
         self.queued = Totals(0.0, 0, 0.0, 0, 0)
 
@@ -102,13 +105,13 @@ class DeviceSteps:
     def _whole(self, table: dict[str, Any], rate: float) -> None:
         """All that a step does, on the device alone but for the rate, which AdamW reads there too."""
         self.gradients(table)
-        self.sums[2:3] += self.update(rate)
+        self._add(2, self.update(rate))
 
     def _recorded(self, table: dict[str, Any], images: int) -> None:
         """The same as a graph, one for each size of a batch: its tables are copied to where the graph reads them."""
         if images not in self.graphs:
             fixed = {name: x.copy() if name in _MOVING else x for name, x in table.items()}
-            self.graphs[images] = Graph(self.xp, self.stream, self.gemm), fixed
+            self.graphs[images] = Graph(self.xp, self.stream, self.gemm, self.pool), fixed
         graph, fixed = self.graphs[images]
         with self.stream:
             for name in _MOVING:
@@ -120,7 +123,7 @@ class DeviceSteps:
         with exact_products(self.exact):
             for n, part in enumerate(table["parts"]):
                 gradient = self._part(table, part, DeviceKey(table["keys"][n]))
-                _accumulate(self.state.gradient.tree, gradient, first=n == 0)
+                gather(self.state.gradient.buffer, self.gradient_views, [x for _, x in named(gradient)], add=n > 0)
 
     def _part(self, table: dict[str, Any], part: slice, key: DeviceKey) -> ViTParams:
         """The gradient of a part of a batch; its loss and correct predictions are added to the sums."""
@@ -134,9 +137,14 @@ class DeviceSteps:
         logits, cache = vit(self.weights.tree, x, model, key=cast(Any, key), ops=self.ops, recompute=settings.recompute)
         labels = self.labels[index]
         dlogits, losses, hits = cross_entropy_in_part(logits, labels, len(table["index"]), settings.label_smoothing)
-        self.sums[0:1] += losses.sum()
-        self.sums[1:2] += hits.sum()
+        self._add(0, losses.sum())
+        self._add(1, hits.sum())
         return vit_backward(dlogits, cache)
+
+    def _add(self, i: int, x: Array) -> None:
+        """Add x (1,) to sum i. (`self.sums[i : i + 1] += x` would also copy the sum onto itself.)"""
+        into = self.sums[i : i + 1]
+        into += x
 
     def _adamw(self, rates: list[float]) -> AdamW:
         """The optimiser, with a table of what each step needs and the number of the next one on the device."""
@@ -169,18 +177,14 @@ class DeviceSteps:
         """Whether it is time to look at the sums: looking waits for the GPU."""
         return time.perf_counter() - self.last_read > _READ_SECONDS
 
+    def wait(self) -> None:
+        """Until all that is queued is done."""
+        (self.stream or self.xp.cuda.get_current_stream()).synchronize()
+
     def read(self) -> Totals:
         """Wait for what is queued; the sums since the epoch's beginning."""
-        if self.stream is not None:
+        if self.stream is not None:  # reading waits for the current stream alone
             self.stream.synchronize()
         loss, correct, norm = self.sums.get().tolist()
         self.last_read = time.perf_counter()
         return self.queued._replace(loss=loss, correct=round(correct) if correct == correct else 0, norm=norm)
-
-
-def _accumulate(total: ViTParams, gradient: ViTParams, first: bool) -> None:
-    for (_, into), (_, x) in zip(named(total), named(gradient), strict=True):
-        if first:
-            into[...] = x
-        else:
-            into += x

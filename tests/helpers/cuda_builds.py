@@ -10,6 +10,7 @@ SIZES = {
     "residual": [{}],
     "cross_entropy": [{}],
     "adamw": [{}],
+    "gather": [{"COUNT": 128}],
     "augment": [{"CHANNELS": 3, "HEIGHT": 32, "COLUMNS": 32, "PATCH_ROWS": 4, "PATCH_COLUMNS": 4}],
 }
 

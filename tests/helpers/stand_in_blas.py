@@ -86,6 +86,7 @@ def _gemm(a: Any, b: Any, c: Any, transa: bool, transb: bool, compute: int) -> N
 # What minivit uses of nvmath.bindings.cublas.
 nvmath_cublas: Any = types.ModuleType("nvmath.bindings.cublas")
 nvmath_cublas.create = lambda: 2
+nvmath_cublas.destroy = lambda handle: None
 nvmath_cublas.set_stream = lambda handle, stream: None
 nvmath_cublas.set_workspace = lambda handle, workspace, size: None
 nvmath_cublas.gemm_ex = gemm_ex

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -179,6 +180,30 @@ def test_batches_of_two_sizes_are_recorded_each(xp: Any, nvmath: None) -> None:
         assert len(steps.graphs) == (2 if graph == "auto" else 0)
         assert all(recorded.graph is not None for recorded, _ in steps.graphs.values())
     assert np.array_equal(*found)
+
+
+def test_a_step_that_cannot_be_recorded_goes_on_without(xp: Any, nvmath: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a recording would do is done all the same, and no half of a graph is launched later."""
+    plain, sums = run(*tiny_run(dropout=0.2), "cuda", np.float32, 4)
+    whole = DeviceSteps._whole
+
+    def reads_back(steps: DeviceSteps, table: dict[str, Any], rate: float) -> None:
+        whole(steps, table, rate)
+        float(steps.sums[0])  # no graph may hold that
+
+    monkeypatch.setattr(DeviceSteps, "_whole", reads_back)
+    with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph here .*; it goes on without"):
+        without, sums_without = run(*tiny_run(graph="auto", dropout=0.2), "cuda", np.float32, 4)
+    assert np.array_equal(to_host(without.params.buffer), to_host(plain.params.buffer))
+    assert sums_without == sums
+
+
+def test_a_cublas_that_cannot_be_opened_records_nothing(xp: Any, nvmath: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise RuntimeError("libcublas is missing")
+
+    monkeypatch.setattr(importlib.import_module("nvmath.bindings.cublas"), "create", fail)
+    assert "libcublas is missing" in str(why_no_graph())
 
 
 def test_what_is_not_recorded(xp: Any, nvmath: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,8 @@ _WORKSPACE = 32 * 2**20  # bytes that cuBLAS may use: what NVIDIA advises for Ho
 def why_no_graph() -> str | None:
     """None if a step can be recorded here, else the reason and its mend."""
     try:
-        importlib.import_module("nvmath.bindings.cublas")
+        cublas = importlib.import_module("nvmath.bindings.cublas")
+        cublas.destroy(cublas.create())  # only now is the library itself looked for
     except Exception as error:  # nvmath raises errors of its own where cuBLAS is missing
         return (
             f"nvmath-python cannot be used ({str(error).splitlines()[0]}); install minivit[cuda12] or minivit[cuda13]"
@@ -35,35 +37,42 @@ def nvmath_gemm(xp: Any, stream: Any) -> Gemm:
     workspace = xp.empty(_WORKSPACE, dtype=xp.uint8)
     cublas.set_workspace(handle, workspace.data.ptr, workspace.nbytes)
 
-    def bound(function: Any) -> Callable[..., None]:
-        return lambda *arguments, keep=workspace: function(handle, *arguments)
-
-    return Gemm(bound(cublas.gemm_ex), bound(cublas.gemm_strided_batched_ex))
+    return Gemm(cublas.gemm_ex, cublas.gemm_strided_batched_ex, handle, workspace)
 
 
 class Graph:
     """Some work that is always the same, run once as it is, then recorded, then launched."""
 
-    def __init__(self, xp: Any, stream: Any, gemm: Gemm) -> None:
-        self.xp, self.stream, self.gemm = xp, stream, gemm
-        # Memory of its own: what the recorded launches write to is given to nobody else.
-        self.pool = xp.cuda.MemoryPool()
+    def __init__(self, xp: Any, stream: Any, gemm: Gemm, pool: Any) -> None:
+        """`pool` is memory that only recorded work uses: one after another, several graphs can share one."""
+        self.xp, self.stream, self.gemm, self.pool = xp, stream, gemm, pool
         self.runs, self.graph = 0, None
 
     def run(self, work: Callable[[], None]) -> None:
         """Do `work`. The first time it compiles kernels and fills the pool, the second it is recorded."""
         with self._place():
             if self.runs == 1:
-                self.stream.begin_capture()
-                try:
-                    work()
-                finally:
-                    self.graph = self.stream.end_capture()
+                self.graph = self._record(work)
             if self.graph is None:
                 work()
             else:
                 self.graph.launch(self.stream)
         self.runs += 1
+
+    def _record(self, work: Callable[[], None]) -> Any:
+        """The graph of `work`, of which nothing is done yet; None, with a warning, where it cannot be recorded."""
+        self.stream.begin_capture()
+        try:
+            work()
+            return self.stream.end_capture()
+        except Exception as error:
+            with contextlib.suppress(Exception):  # what failed may have ended the capture, too
+                self.stream.end_capture()
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            warnings.warn(
+                f"a step cannot be recorded as a CUDA graph here ({said[0]}); it goes on without", stacklevel=2
+            )
+            return None
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[None]:

@@ -10,7 +10,6 @@ float32 operands are multiplied as TF32 (10 bits of mantissa, summed in float32)
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -26,12 +25,23 @@ _DATA = {"float32": 0, "float64": 1, "bfloat16": 14}
 _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_TF32 = 68, 70, 77
 _DEFAULT_ALGORITHM = -1
 
+_SCALARS = {kind: np.array([1, 0], kind) for kind in (np.float32, np.float64)}  # read by the host's side of cuBLAS
+_ONE_ZERO = {kind: (x.ctypes.data, x.ctypes.data + x.itemsize) for kind, x in _SCALARS.items()}
+# How operands of a type are multiplied: in what, and where 1 and 0 lie.
+_HOW = {
+    "float32": (_COMPUTE_TF32, *_ONE_ZERO[np.float32]),
+    "float64": (_COMPUTE_64F, *_ONE_ZERO[np.float64]),
+    "bfloat16": (_COMPUTE_32F, *_ONE_ZERO[np.float32]),
+}
+
 
 class Gemm(NamedTuple):
-    """cuBLAS with its handle: one product, where it may also split the sum over many blocks, and a stack of them."""
+    """cuBLAS: one product, where it may also split the sum over many blocks, and a stack of them."""
 
     single: Callable[..., None]  # cublasGemmEx
     stack: Callable[..., None]  # cublasGemmStridedBatchedEx
+    handle: int
+    workspace: Any = None  # memory that the handle computes in: kept as long as it
 
 
 _gemm: ContextVar[Gemm | None] = ContextVar("gemm", default=None)
@@ -48,8 +58,8 @@ def products_by(gemm: Gemm) -> Iterator[None]:
 
 
 def _cupy_gemm(xp: Any) -> Gemm:
-    cublas, handle = xp.cuda.cublas, xp.cuda.device.get_cublas_handle()
-    return Gemm(functools.partial(cublas.gemmEx, handle), functools.partial(cublas.gemmStridedBatchedEx, handle))
+    cublas = xp.cuda.cublas
+    return Gemm(cublas.gemmEx, cublas.gemmStridedBatchedEx, xp.cuda.device.get_cublas_handle())
 
 
 @contextlib.contextmanager
@@ -60,14 +70,6 @@ def exact_products(exact: bool = True) -> Iterator[None]:
         yield
     finally:
         _exact.reset(token)
-
-
-class Operand(NamedTuple):
-    """A stack of matrices in memory, as cuBLAS wants it."""
-
-    place: tuple[int, int, int]  # pointer, cudaDataType_t, numbers from one row (column, if transposed) to the next
-    step: int  # numbers from one matrix of the stack to the next
-    transposed: bool  # of the row-major reading
 
 
 def product(a: Array, b: Array, dtype: Any = None) -> Array:
@@ -85,34 +87,33 @@ def products(a: Array, b: Array, c: Array) -> None:
     (stack, m, inner), n = a.shape, b.shape[2]
     if b.shape != (stack, inner, n) or c.shape != (stack, m, n):
         raise ValueError(f"products: a {a.shape}, b {b.shape} and c {c.shape} do not fit; need c = a b")
-    left, right, into = _operand(a), _operand(b), _operand(c)
-    if into.transposed:
+    from_a, where_a, step_a = _operand(a)
+    from_b, where_b, step_b = _operand(b)
+    from_c, where_c, step_c = _operand(c)
+    if from_c:
         raise ValueError(f"products: c {c.shape} is transposed; its rows need unit stride")
-    xp = array_module(a)
-    double = a.dtype == np.float64
-    one, zero = (np.array(x, np.float64 if double else np.float32) for x in (1, 0))
-    compute = _COMPUTE_64F if double else _COMPUTE_32F
-    if a.dtype == np.float32 and not _exact.get():
-        compute = _COMPUTE_TF32
-    gemm = _gemm.get() or _cupy_gemm(xp)
-    b_, a_, c_ = (x.place if stack == 1 else (*x.place, x.step) for x in (right, left, into))
-    arguments = (
-        int(right.transposed), int(left.transposed), n, m, inner, one.ctypes.data, *b_, *a_, zero.ctypes.data, *c_,
-    )  # fmt: skip
+    compute, one, zero = _HOW[a.dtype.name]
+    if compute == _COMPUTE_TF32 and _exact.get():
+        compute = _COMPUTE_32F
+    gemm = _gemm.get() or _cupy_gemm(array_module(a))
+    size = (gemm.handle, from_b, from_a, n, m, inner)
     if stack == 1:
-        gemm.single(*arguments, compute, _DEFAULT_ALGORITHM)
+        gemm.single(*size, one, *where_b, *where_a, zero, *where_c, compute, _DEFAULT_ALGORITHM)
     else:
-        gemm.stack(*arguments, stack, compute, _DEFAULT_ALGORITHM)
+        gemm.stack(
+            *size, one, *where_b, step_b, *where_a, step_a, zero, *where_c, step_c, stack, compute, _DEFAULT_ALGORITHM
+        )
 
 
-def _operand(x: Any) -> Operand:
-    size = x.itemsize
-    step, down, across = (s // size for s in x.strides)
-    rows, columns = x.shape[1:]
-    data = _DATA[x.dtype.name]
+def _operand(x: Any) -> tuple[int, tuple[int, int, int], int]:
+    """A stack of matrices (S, M, N) as cuBLAS wants it: whether its rows are columns in memory (0 or 1), where it is,
+    as (pointer, cudaDataType_t, numbers from one row or column to the next), and numbers from matrix to matrix.
+    """
+    size, (step, down, across), (_, rows, columns) = x.itemsize, x.strides, x.shape
+    pointer, data = x.data.ptr, _DATA[x.dtype.name]
     # An axis of length 1 may have any stride.
-    if (across == 1 or columns == 1) and (down >= columns or rows == 1):
-        return Operand((x.data.ptr, data, max(down if rows > 1 else columns, columns)), step, False)
-    if (down == 1 or rows == 1) and (across >= rows or columns == 1):
-        return Operand((x.data.ptr, data, max(across if columns > 1 else rows, rows)), step, True)
+    if (across == size or columns == 1) and (down >= columns * size or rows == 1):
+        return 0, (pointer, data, down // size if rows > 1 else columns), step // size
+    if (down == size or rows == 1) and (across >= rows * size or columns == 1):
+        return 1, (pointer, data, across // size if columns > 1 else rows), step // size
     raise ValueError(f"products: a view of shape {x.shape} and strides {x.strides} has no unit stride")

@@ -15,18 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from minivit.ops.cuda.gather import PIECES
 from minivit.ops.cuda.source import KERNELS, Build, Parameter, signatures, source, without_pragma
 
 SHIM = Path(__file__).parent / "shim.h"
 AVAILABLE = shutil.which("g++") is not None
 _INTEGERS = {
     "int": np.dtype(np.int32),
-    "long": np.dtype(np.int64),
+    "big": np.dtype(np.int64),
     "long long": np.dtype(np.int64),
     "float": np.dtype(np.float32),
     "unsigned char": np.dtype(np.uint8),
 }
-_STRUCTS = {"Address": np.dtype(np.uint64), "Rates": None}  # arrays of words, of reals
+_STRUCTS = {"Address": np.dtype(np.uint64), "Rates": None, "Pieces": PIECES}  # arrays of words, of reals; by value
 
 
 def _dtype(parameter: Parameter, build: Build) -> np.dtype[Any]:
@@ -108,7 +109,9 @@ def run(build: Build, kernel: str, grid: tuple[int, ...], block: tuple[int, ...]
                 raise TypeError(f"{kernel}: {parameter.name} needs a contiguous array of {dtype}, got {found}")
             pointers[i] = argument.ctypes.data
         else:
-            if not isinstance(argument, np.generic) or argument.dtype != dtype:
+            # Structures travel as arrays of no axes, as CuPy takes them.
+            scalar = isinstance(argument, np.generic) or (dtype.names and isinstance(argument, np.ndarray))
+            if not scalar or argument.ndim or argument.dtype != dtype:
                 raise TypeError(f"{kernel}: {parameter.name} needs a scalar of {dtype}, got {argument!r}")
             keep.append(np.array(argument))
             pointers[i] = keep[-1].ctypes.data

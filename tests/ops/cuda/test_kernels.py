@@ -12,6 +12,7 @@ from minivit.arrays import Array
 from minivit.data import normalise, random_crop_and_flip
 from minivit.functions.attention import split_heads
 from minivit.ops.cuda.attention_in_tiles import program as attention_program
+from minivit.ops.cuda.gather import PIECES
 from minivit.ops.cuda.source import build
 from minivit.randomness import PURPOSES, Key, generator
 from minivit.training.optimizers import adamw, clip_by_norm, fresh_moments
@@ -212,6 +213,19 @@ def test_adamw(dtype: np.dtype, clip: float) -> None:
     for mine, theirs in ((p, p_exact), (m, moments.first), (v, moments.second)):
         assert_close(mine, theirs, np.dtype(real))
     np.testing.assert_array_equal(copy, p.astype(dtype))
+
+
+@pytest.mark.parametrize("add", [False, True])
+def test_gather(add: bool) -> None:
+    sizes, starts = [5, 700, 1], [0, 16, 720]
+    arrays, buffer = [random(n, dtype=np.dtype(np.float32)) for n in sizes], np.full(730, 2.0, np.float32)
+    pieces = np.zeros((), PIECES)
+    pieces["from"][:3], pieces["start"][:3], pieces["size"][:3] = [a.ctypes.data for a in arrays], starts, sizes
+    expected = buffer.copy()
+    for start, x in zip(starts, arrays, strict=True):
+        expected[start : start + len(x)] = x + 2 if add else x
+    run(build("gather", "float32", COUNT=128), "gather", (2, 3), (64,), [buffer, pieces, np.int32(add)])
+    np.testing.assert_array_equal(buffer, expected)
 
 
 @pytest.mark.parametrize(("padding", "flip"), [(4, True), (0, True), (2, False)])

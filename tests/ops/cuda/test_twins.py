@@ -18,6 +18,7 @@ from minivit.model.params import map_tree
 from minivit.ops.cuda import attention_in_tiles as in_tiles
 from minivit.ops.cuda.attention_by_products import ByProducts
 from minivit.ops.cuda.attention_in_tiles import InTiles
+from minivit.ops.cuda.gather import gather
 from minivit.ops.cuda.products import exact_products, product, products
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -124,6 +125,18 @@ def test_tiles_are_for_what_they_have_room_for(xp: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(in_tiles, "shared_limit", lambda xp: 70 * 1024)  # less than a block of 65 tokens needs
     assert not fits(65, 64)
     assert fits(33, 64)
+
+
+def test_gather_takes_more_arrays_than_a_launch(xp: Any, ops: types.ModuleType) -> None:
+    buffer = xp.zeros(16 * 300, dtype=np.float64)
+    views = [buffer[16 * i : 16 * i + 1 + i % 9] for i in range(300)]
+    # One of another type, and one that is not contiguous, go there, too.
+    arrays = [xp.asarray(np.full(len(v), i, np.float32 if i == 7 else np.float64)) for i, v in enumerate(views)]
+    arrays[20] = xp.asarray(np.full((len(views[20]), 2), 20.0))[:, 0]
+    for add, times in ((False, 1), (True, 2)):
+        gather(buffer, views, arrays, add)
+        assert all((view.get() == times * i).all() for i, view in enumerate(views))
+    assert float(buffer.sum()) == sum(2 * i * len(v) for i, v in enumerate(views)), "nothing in between was touched"
 
 
 @every_dtype

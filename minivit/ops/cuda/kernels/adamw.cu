@@ -8,11 +8,11 @@
 struct Rates { real rate, first_share, second_share; };  // learning rate, 1 / (1 - b1^t), 1 / sqrt(1 - b2^t)
 
 // partial (gridDim.x,): sums of squares of g (size,), a block each, added in a fixed order.
-extern "C" __global__ void sum_squares(const real* g, long size, real* partial) {
+extern "C" __global__ void sum_squares(const real* g, big size, real* partial) {
     __shared__ real shares[WARP];
     real sum = 0;
 #pragma unroll 4
-    for (long i = (long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (long)gridDim.x * blockDim.x)
+    for (big i = (big)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (big)gridDim.x * blockDim.x)
         sum += g[i] * g[i];
     sum = warp_sum(sum);
     if (threadIdx.x % WARP == 0) shares[threadIdx.x / WARP] = sum;
@@ -38,8 +38,8 @@ extern "C" __global__ void clip_factor(const real* partial, int blocks, real lim
 // p, m, v (size,) updated by g times clip[1] for step number *step (0, 1, ...); copy (size,) gets p in storage.
 extern "C" __global__ void adamw(real* p, const real* g, real* m, real* v, storage* copy, const Rates* table,
                                  const long long* step, const real* clip, real b1, real b2, real eps, real decay,
-                                 long decayed, long size) {
-    const long i = (long)blockIdx.x * blockDim.x + threadIdx.x;
+                                 big decayed, big size) {
+    const big i = (big)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
     const Rates now = table[*step];
     const real gradient = g[i] * clip[1];

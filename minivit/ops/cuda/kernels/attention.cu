@@ -30,7 +30,7 @@ __device__ __forceinline__ void fetch(storage* into, const storage* from, int st
         const int row = i / (HEAD / 8), at = i % (HEAD / 8) * 8;
         real v[8] = {}, bias[8] = {};
         if (row < TOKENS) {
-            load<8>(from + (long)row * step + at, v);
+            load<8>(from + (big)row * step + at, v);
             if (b) load<8>(b + at, bias);
         }
         for (int n = 0; n < 8; ++n) v[n] += bias[n];
@@ -57,7 +57,7 @@ __device__ __forceinline__ void put(Sum (&s)[PARTS], storage* own, storage* into
     for (int i = threadIdx.x % WARP; i < 2 * HEAD; i += WARP) {
         const int row = i / (HEAD / 8), at = i % (HEAD / 8) * 8;
         if (first + row < TOKENS)
-            *reinterpret_cast<Pack<8>*>(into + (long)(first + row) * step + at) =
+            *reinterpret_cast<Pack<8>*>(into + (big)(first + row) * step + at) =
                 *reinterpret_cast<const Pack<8>*>(own + row * PITCH + at);
     }
 }
@@ -89,7 +89,7 @@ __device__ __forceinline__ void weigh(Sum (&s)[TILES], const storage* q, const s
 // y (images, TOKENS, WIDTH) of qkv (images, TOKENS, 3 WIDTH), which lacks its bias b (3 WIDTH,).
 extern "C" __global__ void attention(const storage* qkv, const storage* b, real scale, storage* y) {
     storage *q = reinterpret_cast<storage*>(memory), *k = q + ROWS * PITCH, *v = k + ROWS * PITCH;
-    const long start = (long)(blockIdx.x / HEADS) * TOKENS * WIDTH;
+    const big start = (big)(blockIdx.x / HEADS) * TOKENS * WIDTH;
     const int head = blockIdx.x % HEADS * HEAD, first = threadIdx.x / WARP * 16;
     for (int part = 0; part < 3; ++part)
         fetch(q + part * ROWS * PITCH, qkv + 3 * start + part * WIDTH + head, 3 * WIDTH, b + part * WIDTH + head);
@@ -130,7 +130,7 @@ extern "C" __global__ void attention_backward(const storage* dy, const storage* 
     storage *q = reinterpret_cast<storage*>(memory), *k = q + ROWS * PITCH, *v = k + ROWS * PITCH, *g = v + ROWS * PITCH;
     storage *weights = g + ROWS * PITCH, *slopes = weights + ROWS * SCORES_PITCH;  // p and ds (ROWS, ROWS)
     real* sums = reinterpret_cast<real*>(k);  // (3, TILES, HEAD), once k is read no more
-    const long start = (long)(blockIdx.x / HEADS) * TOKENS * WIDTH;
+    const big start = (big)(blockIdx.x / HEADS) * TOKENS * WIDTH;
     const int head = blockIdx.x % HEADS * HEAD, warp = threadIdx.x / WARP, first = 16 * warp;
     for (int part = 0; part < 3; ++part)
         fetch(q + part * ROWS * PITCH, qkv + 3 * start + part * WIDTH + head, 3 * WIDTH, b + part * WIDTH + head);
@@ -171,6 +171,6 @@ extern "C" __global__ void attention_backward(const storage* dy, const storage* 
         const int part = i / HEAD, column = i % HEAD;
         real sum = 0;
         for (int w = 0; w < TILES; ++w) sum += sums[(part * TILES + w) * HEAD + column];
-        partial[(long)(blockIdx.x / HEADS) * 3 * WIDTH + part * WIDTH + head + column] = sum;
+        partial[(big)(blockIdx.x / HEADS) * 3 * WIDTH + part * WIDTH + head + column] = sum;
     }
 }

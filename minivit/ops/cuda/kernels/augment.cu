@@ -8,9 +8,9 @@
 // scale, shift (C,): of the normalisation. Pixels beyond the edge are byte 0, as in the padded picture.
 extern "C" __global__ void augment(const unsigned char* pictures, const int* index, const int* moves, const real* scale,
                                    const real* shift, int images, int padding, storage* patches) {
-    const long at = (long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= (long)images * HEIGHT * COLUMNS * CHANNELS) return;
-    long rest = at;
+    const big at = (big)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= (big)images * HEIGHT * COLUMNS * CHANNELS) return;
+    big rest = at;
     const int c = rest % CHANNELS; rest /= CHANNELS;
     const int x_in = rest % PATCH_COLUMNS; rest /= PATCH_COLUMNS;
     const int y_in = rest % PATCH_ROWS; rest /= PATCH_ROWS;
@@ -23,6 +23,6 @@ extern "C" __global__ void augment(const unsigned char* pictures, const int* ind
     const int y = y_patch * PATCH_ROWS + y_in + moves[3 * image] - padding;
     real value = 0;
     if (0 <= y && y < HEIGHT && 0 <= x && x < COLUMNS)
-        value = pictures[(((long)index[image] * CHANNELS + c) * HEIGHT + y) * COLUMNS + x];
+        value = pictures[(((big)index[image] * CHANNELS + c) * HEIGHT + y) * COLUMNS + x];
     patches[at] = narrow(value * scale[c] + shift[c]);
 }

@@ -35,9 +35,9 @@ extern "C" __global__ void add_bias(storage* y, const storage* b, int rows, int 
     real bias[V], v[V];
     load<V>(b + at, bias);
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-        load<V>(y + (long)row * columns + at, v);
+        load<V>(y + (big)row * columns + at, v);
         for (int i = 0; i < V; ++i) v[i] += bias[i];
-        save<V>(y + (long)row * columns + at, v);
+        save<V>(y + (big)row * columns + at, v);
     }
 }
 
@@ -54,7 +54,7 @@ extern "C" __global__ void bias_gelu(const storage* pre, const storage* b, int r
     real bias[V], v[V];
     load<V>(b + at, bias);
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-        const long start = (long)row * columns + at;
+        const big start = (big)row * columns + at;
         argument(pre + start, bias, v);
         for (int i = 0; i < V; ++i) v[i] *= normal_share(v[i]);
         save<V>(h + start, v);
@@ -69,13 +69,13 @@ extern "C" __global__ void gelu_backward(storage* dh, const storage* pre, const 
     real sums[V] = {}, bias[V], v[V], d[V];
     load<V>(b + at, bias);
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-        const long start = (long)row * columns + at;
+        const big start = (big)row * columns + at;
         argument(pre + start, bias, v);
         load<V>(dh + start, d);
         for (int i = 0; i < V; ++i) { d[i] *= gelu_slope(v[i]); sums[i] += d[i]; }
         save<V>(dh + start, d);
     }
-    for (int i = 0; i < V; ++i) partial[(long)blockIdx.y * columns + at + i] = sums[i];
+    for (int i = 0; i < V; ++i) partial[(big)blockIdx.y * columns + at + i] = sums[i];
 }
 
 // Partial sums over the rows of dy.
@@ -85,10 +85,10 @@ extern "C" __global__ void column_sums(const storage* dy, int rows, int columns,
     real sums[V] = {}, d[V];
 #pragma unroll 4
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-        load<V>(dy + (long)row * columns + at, d);
+        load<V>(dy + (big)row * columns + at, d);
         for (int i = 0; i < V; ++i) sums[i] += d[i];
     }
-    for (int i = 0; i < V; ++i) partial[(long)blockIdx.y * columns + at + i] = sums[i];
+    for (int i = 0; i < V; ++i) partial[(big)blockIdx.y * columns + at + i] = sums[i];
 }
 
 // sums = the rows of partial (rows, columns), added in a fixed order. A block takes 32 columns; each of its WARPS warps
@@ -100,7 +100,7 @@ extern "C" __global__ void sum_rows(const real* partial, int rows, int columns, 
     real sum = 0;
     if (at < columns)
 #pragma unroll 8
-        for (int row = warp; row < rows; row += WARPS) sum += partial[(long)row * columns + at];
+        for (int row = warp; row < rows; row += WARPS) sum += partial[(big)row * columns + at];
     shares[warp][lane] = sum;
     __syncthreads();
     if (warp == 0 && at < columns) {

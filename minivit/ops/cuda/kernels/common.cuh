@@ -21,6 +21,8 @@ __device__ __forceinline__ real widen(storage x) { return x; }
 __device__ __forceinline__ storage narrow(real x) { return x; }
 #endif
 
+typedef long long big;  // indices into all of an array: `long` has but 32 bits on Windows
+
 #define WARP 32
 #define ALL_LANES 0xffffffffu
 #define LOWEST ((real)-3.0e38f)  // below every number that a model makes

@@ -12,7 +12,7 @@ extern "C" __global__ void cross_entropy(const storage* logits, const long long*
                                          int total, int classes, storage* dlogits, real* losses, real* hits) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
     if (row >= images) return;
-    const storage* z = logits + (long)row * classes;
+    const storage* z = logits + (big)row * classes;
     real top = LOWEST;
     int best = classes;  // the first of the largest, as argmax
     for (int c = lane; c < classes; c += WARP)
@@ -29,7 +29,7 @@ extern "C" __global__ void cross_entropy(const storage* logits, const long long*
     const int label = (int)labels[row];
     for (int c = lane; c < classes; c += WARP) {
         const real t = (c == label ? 1 - smoothing : 0) + share;
-        dlogits[(long)row * classes + c] = narrow((exp(widen(z[c]) - top) / sum - t) / total);
+        dlogits[(big)row * classes + c] = narrow((exp(widen(z[c]) - top) / sum - t) / total);
     }
     if (lane == 0) {
         losses[row] = log_sum - (1 - smoothing) * (widen(z[label]) - top) - share * all;

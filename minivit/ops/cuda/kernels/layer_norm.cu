@@ -13,7 +13,7 @@ extern "C" __global__ void layer_norm(const storage* x, const storage* g, const 
                                       storage* y, real* mean, real* rstd) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
     if (row >= rows) return;
-    const long start = (long)row * WIDTH;
+    const big start = (big)row * WIDTH;
     real v[CHUNKS][V], sum = 0;
 #pragma unroll
     for (int c = 0; c < CHUNKS; ++c) {
@@ -52,7 +52,7 @@ extern "C" __global__ void layer_norm_backward(const storage* dy, const storage*
     const int warps = blockDim.x / WARP, warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     real dg[CHUNKS][V] = {}, db[CHUNKS][V] = {};
     for (int row = blockIdx.x * warps + warp; row < rows; row += gridDim.x * warps) {
-        const long start = (long)row * WIDTH;
+        const big start = (big)row * WIDTH;
         const real mu = mean[row], r = rstd[row];
         real u[CHUNKS][V], du[CHUNKS][V], sum = 0, along = 0;
 #pragma unroll
@@ -90,6 +90,6 @@ extern "C" __global__ void layer_norm_backward(const storage* dy, const storage*
     for (int at = threadIdx.x; at < 2 * WIDTH; at += blockDim.x) {
         real sum = 0;
         for (int w = 0; w < warps; ++w) sum += shares[w * 2 * WIDTH + at];
-        partial[(long)blockIdx.x * 2 * WIDTH + at] = sum;
+        partial[(big)blockIdx.x * 2 * WIDTH + at] = sum;
     }
 }

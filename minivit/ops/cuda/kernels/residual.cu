@@ -6,7 +6,7 @@
 #include "random.cuh"
 
 // What drop path makes of an image's branch: 0, or path_scale.
-__device__ __forceinline__ real path_of(long image, const Address& address, int site, float rate, real scale) {
+__device__ __forceinline__ real path_of(big image, const Address& address, int site, float rate, real scale) {
     return uniform(address, site + 1, image) >= rate ? scale : 0;
 }
 
@@ -14,9 +14,9 @@ __device__ __forceinline__ real path_of(long image, const Address& address, int 
 // least `rate`, and its image where its draw at site + 1 is at least `path_rate`; what is kept is multiplied by
 // `scale`, `path_scale`. z may be null. The same kernel with dy for x and no z is the backward pass.
 extern "C" __global__ void residual(const storage* z, const storage* x, const Address* address, int site, float rate,
-                                    real scale, float path_rate, real path_scale, long size, int per_image,
+                                    real scale, float path_rate, real path_scale, big size, int per_image,
                                     storage* y) {
-    const long first = ((long)blockIdx.x * blockDim.x + threadIdx.x) * 8;
+    const big first = ((big)blockIdx.x * blockDim.x + threadIdx.x) * 8;
     if (first >= size) return;
     const bool whole = first + 8 <= size;
     real sum[8] = {}, branch[8];
@@ -33,7 +33,7 @@ extern "C" __global__ void residual(const storage* z, const storage* x, const Ad
     }
     float u[8] = {};
     if (rate > 0) uniform8(*address, site, first / 8, u);
-    long image = first / per_image, next = (image + 1) * per_image - first;  // where the next image begins, from `first`
+    big image = first / per_image, next = (image + 1) * per_image - first;  // where the next image begins, from `first`
     real path = path_rate > 0 ? path_of(image, *address, site, path_rate, path_scale) : 1;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {

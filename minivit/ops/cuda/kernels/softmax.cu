@@ -11,7 +11,7 @@
 extern "C" __global__ void softmax(storage* s, real scale, int rows) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
     if (row >= rows) return;
-    storage* at = s + (long)row * STRIDE;
+    storage* at = s + (big)row * STRIDE;
     real v[CHUNKS], top = LOWEST, sum = 0;
 #pragma unroll
     for (int c = 0; c < CHUNKS; ++c) {
@@ -35,8 +35,8 @@ extern "C" __global__ void softmax(storage* s, real scale, int rows) {
 extern "C" __global__ void softmax_backward(storage* dp, const storage* p, real scale, int rows) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
     if (row >= rows) return;
-    storage* at = dp + (long)row * STRIDE;
-    const storage* weights = p + (long)row * STRIDE;
+    storage* at = dp + (big)row * STRIDE;
+    const storage* weights = p + (big)row * STRIDE;
     real v[CHUNKS], w[CHUNKS], sum = 0;
 #pragma unroll
     for (int c = 0; c < CHUNKS; ++c) {
