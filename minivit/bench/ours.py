@@ -13,6 +13,7 @@ from minivit.model import vit, vit_backward
 from minivit.ops import choose_ops
 from minivit.threads import in_parts
 from minivit.training.optimizers import OPTIMIZERS, clip_by_norm
+from minivit.training.precision import multiplied
 from minivit.training.step import fresh_state, parts_of, train_step
 
 Result = TypeVar("Result")
@@ -31,9 +32,10 @@ def ours(workload: Workload) -> Ours:
     parts = parts_of(workload.batch, settings.accumulate, device)
 
     def each_part(function: Callable[[int], Result]) -> list[Result]:
-        on_cpu = device == "cpu"
-        computed = in_parts(function, len(parts), settings.threads) if on_cpu else map(function, range(len(parts)))
-        found = list(computed)
+        if device == "cpu":
+            return list(in_parts(function, len(parts), settings.threads))
+        with multiplied(settings.precision, device, settings.ops):
+            found = [function(i) for i in range(len(parts))]
         synchronize(images)
         return found
 
@@ -52,7 +54,8 @@ def ours(workload: Workload) -> Ours:
         synchronize(images)
 
     def step() -> None:
-        train_step(state, images, labels, config, settings, 1e-4)
+        with multiplied(settings.precision, device, settings.ops):
+            train_step(state, images, labels, config, settings, 1e-4)
         synchronize(images)
 
     return Ours(lambda: each_part(logits), lambda: each_part(gradient), update, step, step)

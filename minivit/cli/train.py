@@ -177,7 +177,7 @@ def _where(config: RunConfig, device: str) -> str:
     if device != "cpu":
         precision = config.training.precision
         if precision == "auto":
-            precision = "float32" if ops == "reference" else "tf32"
+            precision = "tf32"
         return f"the GPU in {precision}, by {functions}"
     count = config.training.threads or cores()
     return f"{count} core{'s' * (count > 1)}, by {functions}"

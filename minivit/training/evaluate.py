@@ -14,7 +14,7 @@ from minivit.model import ViTConfig, ViTParams, vit
 from minivit.ops import choose_ops
 from minivit.threads import in_parts
 from minivit.training.config import Inputs
-from minivit.training.precision import choose_precision
+from minivit.training.precision import multiplied
 from minivit.training.step import PART
 
 
@@ -48,18 +48,13 @@ def logits_of(
 ) -> Iterator[Array]:
     """Logits (B, classes) in float32 on `device`, batch after batch, for images (N, C, H, W) uint8."""
     ops = choose_ops(how.ops, device)
-    exact = choose_precision(how.precision, device, how.ops).exact
     batch = batch or (PART if device == "cpu" else 256)
     starts = range(0, len(images), batch)
 
     def part(i: int) -> Array:
         x = to_device(images[starts[i] : starts[i] + batch], device)
         x = normalise(x, inputs.mean, inputs.std, params.patch_weight.dtype)
-        if device == "cpu":
-            return vit(params, x, config, ops=ops)[0]
-        from minivit.ops.cuda.products import exact_products
-
-        with exact_products(exact):
+        with multiplied(how.precision, device, how.ops):
             return vit(params, x, config, ops=ops)[0]
 
     return in_parts(part, len(starts), how.threads) if device == "cpu" else map(part, range(len(starts)))
@@ -69,12 +64,14 @@ def evaluate(
     params: ViTParams, data: Dataset, config: ViTConfig, inputs: Inputs, device: str = "cpu", how: How = AUTO
 ) -> Score:
     """Loss and accuracy of the model on `data`, with nothing dropped. Every image counts once, equally."""
-    loss, correct, start = 0.0, 0, 0
+    found, start = [], 0
     for logits in logits_of(params, data.images, config, inputs, device, how):
         labels = to_device(data.labels[start : start + len(logits)], device)
-        loss += float(cross_entropy(logits, labels)[0]) * len(logits)
-        correct += int((logits.argmax(axis=1) == labels).sum())
+        found.append((len(logits), cross_entropy(logits, labels)[0], (logits.argmax(axis=1) == labels).sum()))
         start += len(logits)
+    # Read at the end only: reading waits for the GPU.
+    loss = sum(float(loss) * images for images, loss, _ in found)
+    correct = sum(int(correct) for _, _, correct in found)
     return Score(loss / len(data.labels), correct / len(data.labels), len(data.labels))
 
 

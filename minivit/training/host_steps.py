@@ -8,6 +8,7 @@ from minivit.arrays import to_device
 from minivit.data import Splits, normalise, random_crop_and_flip, take
 from minivit.randomness import Key
 from minivit.training.config import RunConfig
+from minivit.training.precision import multiplied
 from minivit.training.step import StepResult, Totals, TrainState, train_step
 
 
@@ -50,4 +51,5 @@ class HostSteps:
         images = random_crop_and_flip(to_device(batch.images, device), key, settings.crop_padding, settings.flip)
         x = normalise(images, inputs.mean, inputs.std, self.state.params.buffer.dtype)
         labels = to_device(batch.labels, device)
-        return train_step(self.state, x, labels, self.config.model, settings, rate, key._replace(purpose="dropout"))
+        with multiplied(settings.precision, device, settings.ops):
+            return train_step(self.state, x, labels, self.config.model, settings, rate, key._replace(purpose="dropout"))

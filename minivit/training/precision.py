@@ -10,6 +10,7 @@ Source: Micikevicius et al. 2017 (arXiv:1710.03740), section 3.1 (master weights
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,16 +28,27 @@ class Precision(NamedTuple):
 def choose_precision(wanted: str, device: str, ops: str = "auto") -> Precision:
     """What `wanted`, a name or "auto", means on `device`.
 
-    The readable functions multiply as CuPy is set up to: exactly, unless CUPY_TF32=1 is in the environment. Raises
-    MinivitError for what the device or the functions cannot do.
+    Raises MinivitError for what the device or the functions cannot do.
     """
     if wanted in ("tf32", "bfloat16") and device == "cpu":
         raise MinivitError(f"precision {wanted!r} needs an NVIDIA GPU, but the device is 'cpu'; choose float32")
-    if wanted in ("tf32", "bfloat16") and ops == "reference":
-        raise MinivitError(f"precision {wanted!r} needs the fused functions, but ops is 'reference'; choose --ops cuda")
+    if wanted == "bfloat16" and ops == "reference":
+        raise MinivitError("precision 'bfloat16' needs the fused functions, but ops is 'reference'; choose --ops cuda")
     if wanted == "bfloat16":
-        import ml_dtypes  # CuPy's own type for bfloat16
-
+        try:
+            import ml_dtypes  # CuPy's own type for bfloat16
+        except ImportError as error:
+            raise MinivitError(
+                f"precision 'bfloat16' needs ml_dtypes, which cannot be imported ({error}); pip install ml_dtypes"
+            ) from error
         return Precision(np.dtype(ml_dtypes.bfloat16), False)
-    exact = wanted == "float32" or device == "cpu" or ops == "reference"
-    return Precision(np.dtype(np.float32), exact)
+    return Precision(np.dtype(np.float32), exact=wanted == "float32" or device == "cpu")
+
+
+def multiplied(precision: str, device: str, ops: str = "auto") -> contextlib.AbstractContextManager[None]:
+    """Inside, matrices are multiplied as `precision` wants it on `device`: on a GPU as TF32, unless exactly."""
+    if device == "cpu":
+        return contextlib.nullcontext()
+    from minivit.ops.cuda.products import exact_products
+
+    return exact_products(choose_precision(precision, device, ops).exact)

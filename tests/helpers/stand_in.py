@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from helpers import cuda_on_cpu
-from helpers.stand_in_blas import CUPY_HANDLE, gemm_ex, gemm_strided_batched_ex
+from helpers.stand_in_blas import CUPY_HANDLE, Setting, cupy_core, cupy_cublas, tf32
 from helpers.stand_in_blas import nvmath_cublas as nvmath_cublas
 from helpers.stand_in_stream import Stream, Waits, recorder, synchronize
 from minivit.ops.cuda.source import Build, kernel_files, source
@@ -152,6 +152,8 @@ def _operator(name: str, reflected: bool = False) -> Any:
     def apply(self: ndarray, *others: Any) -> Any:
         given = [self._array, *map(_plain, others)]
         given = given[::-1] if reflected else given
+        if name == "matmul":
+            given = [tf32(x) if Setting.rounds(x) else x for x in given]
         return _wrapped(recorder.result(lambda: function(*given), given))
 
     return apply
@@ -239,6 +241,7 @@ for _name in FUNCTIONS:
     setattr(module, _name, _function(_name))
 for _name in DTYPES:
     setattr(module, _name, getattr(np, _name))
+module._core = cupy_core
 module.lib = types.SimpleNamespace(
     stride_tricks=types.SimpleNamespace(
         sliding_window_view=lambda x, *given, **named: ndarray(
@@ -262,7 +265,7 @@ module.cuda = types.SimpleNamespace(
         id=0, compute_capability="90", attributes={"MaxSharedMemoryPerBlockOptin": 232448}
     ),
     device=types.SimpleNamespace(get_cublas_handle=lambda: CUPY_HANDLE),
-    cublas=types.SimpleNamespace(gemmEx=gemm_ex, gemmStridedBatchedEx=gemm_strided_batched_ex),
+    cublas=cupy_cublas,
     get_current_stream=lambda: _stream,
     Stream=Stream,
     MemoryPool=MemoryPool,

@@ -15,6 +15,27 @@ CUPY_HANDLE = 1  # through CuPy nothing may be recorded
 _DATA = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(ml_dtypes.bfloat16)}
 
 
+class Setting:
+    """How CuPy's own products multiply float32, as the stand-in remembers it."""
+
+    compute_type, math_mode = 1, 0  # the defaults; TF32 is 7, 3
+
+    @classmethod
+    def rounds(cls, x: np.ndarray) -> bool:
+        """Whether a factor is rounded to TF32: a matrix by the one setting, a stack of them by the other."""
+        return x.dtype == np.float32 and (cls.math_mode == 3 if x.ndim > 2 else cls.compute_type == 7)
+
+
+def _set(name: str, value: int) -> None:
+    setattr(Setting, name, value)
+
+
+cupy_core = types.SimpleNamespace(
+    get_compute_type=lambda dtype: Setting.compute_type,
+    set_compute_type=lambda dtype, kind: _set("compute_type", kind),
+)
+
+
 def _columns(pointer: int, data: int, rows: int, columns: int, leading: int, step: int, stack: int) -> np.ndarray:
     """Column-major matrices (stack, rows, columns) in memory, as cuBLAS sees them."""
     if leading < rows:
@@ -26,7 +47,7 @@ def _columns(pointer: int, data: int, rows: int, columns: int, leading: int, ste
     return np.lib.stride_tricks.as_strided(flat, (stack, rows, columns), (step * size, size, leading * size))
 
 
-def _tf32(x: np.ndarray) -> np.ndarray:
+def tf32(x: np.ndarray) -> np.ndarray:
     """float32 rounded to the 10 bits of mantissa that TF32 has."""
     bits = np.ascontiguousarray(x).view(np.uint32)
     return ((bits + 0xFFF + (bits >> 13 & 1)) & ~np.uint32(0x1FFF)).view(np.float32)
@@ -77,13 +98,19 @@ def _gemm(a: Any, b: Any, c: Any, transa: bool, transb: bool, compute: int) -> N
         raise ValueError(f"CUBLAS_STATUS_NOT_SUPPORTED: types {a_type}, {b_type} and {c_type} computed as {compute}")
     left, right = left.astype(work), right.astype(work)
     if compute == 77:
-        left, right = _tf32(left), _tf32(right)
+        left, right = tf32(left), tf32(right)
     left = left.transpose(0, 2, 1) if transa else left
     right = right.transpose(0, 2, 1) if transb else right
     into[...] = (left @ right).astype(into.dtype)
 
 
-# What minivit uses of nvmath.bindings.cublas.
+# What minivit uses of cupy.cuda.cublas, and of nvmath.bindings.cublas.
+cupy_cublas = types.SimpleNamespace(
+    gemmEx=gemm_ex,
+    gemmStridedBatchedEx=gemm_strided_batched_ex,
+    getMathMode=lambda handle: Setting.math_mode,
+    setMathMode=lambda handle, mode: _set("math_mode", mode),
+)
 nvmath_cublas: Any = types.ModuleType("nvmath.bindings.cublas")
 nvmath_cublas.create = lambda: 2
 nvmath_cublas.destroy = lambda handle: None

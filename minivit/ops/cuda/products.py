@@ -10,6 +10,7 @@ float32 operands are multiplied as TF32 (10 bits of mantissa, summed in float32)
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ _exact: ContextVar[bool] = ContextVar("exact", default=False)
 _DATA = {"float32": 0, "float64": 1, "bfloat16": 14}
 _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_TF32 = 68, 70, 77
 _DEFAULT_ALGORITHM = -1
+_CUPY_DEFAULT, _CUPY_TF32 = 1, 7  # of cupy._core._routines_linalg
+_CUBLAS_DEFAULT, _CUBLAS_TF32 = 0, 3  # cublasMath_t
 
 _SCALARS = {kind: np.array([1, 0], kind) for kind in (np.float32, np.float64)}  # read by the host's side of cuBLAS
 _ONE_ZERO = {kind: (x.ctypes.data, x.ctypes.data + x.itemsize) for kind, x in _SCALARS.items()}
@@ -64,12 +67,34 @@ def _cupy_gemm(xp: Any) -> Gemm:
 
 @contextlib.contextmanager
 def exact_products(exact: bool = True) -> Iterator[None]:
-    """Inside, float32 is multiplied as float32: for comparisons, at a fraction of the speed."""
+    """Inside, float32 is multiplied as float32: for comparisons, at a fraction of the speed; with exact=False as TF32.
+
+    CuPy's own products are, too, which the readable functions are made of.
+    """
     token = _exact.set(exact)
+    try:
+        with _cupys_own(exact):
+            yield
+    finally:
+        _exact.reset(token)
+
+
+@contextlib.contextmanager
+def _cupys_own(exact: bool) -> Iterator[None]:
+    """How CuPy multiplies float32: matrices by its own setting, stacks of them by cuBLAS's handle."""
+    cupy: Any = sys.modules.get("cupy")
+    if cupy is None or int(cupy.cuda.Device().compute_capability) < 80:  # older GPUs have no TF32
+        yield
+        return
+    core, cublas, handle = cupy._core, cupy.cuda.cublas, cupy.cuda.device.get_cublas_handle()
+    kind, mode = core.get_compute_type(np.float32), cublas.getMathMode(handle)
+    core.set_compute_type(np.float32, _CUPY_DEFAULT if exact else _CUPY_TF32)
+    cublas.setMathMode(handle, _CUBLAS_DEFAULT if exact else _CUBLAS_TF32)
     try:
         yield
     finally:
-        _exact.reset(token)
+        core.set_compute_type(np.float32, kind)
+        cublas.setMathMode(handle, mode)
 
 
 def product(a: Array, b: Array, dtype: Any = None) -> Array:
