@@ -33,13 +33,13 @@ def attention_rollout(maps: Iterable[Array]) -> Array:
         shapes = ", ".join(str(p.shape) for p in maps) or "none"
         raise ValueError(f"attention_rollout: maps need one shape (B, K, T, T) in every block, got {shapes}")
     xp = array_module(maps[0])
-    identity = xp.eye(maps[0].shape[-1], dtype=maps[0].dtype)
+    identity = xp.eye(maps[0].shape[-1], dtype=wide(maps[0]).dtype)
     rollout = identity[None, :, :]
     for p in maps:
-        step = xp.mean(p, axis=1) + identity
+        step = xp.mean(wide(p), axis=1) + identity
         step /= xp.sum(step, axis=-1, keepdims=True)
         rollout = step @ rollout
-    return rollout
+    return cast(rollout, maps[0].dtype)
 
 
 def rollout_images(maps: Iterable[Array], grid: Pair) -> Array:
@@ -52,8 +52,9 @@ def rollout_images(maps: Iterable[Array], grid: Pair) -> Array:
     rollout = attention_rollout(maps)
     first = _class_tokens(rollout.shape[-1], grid, "rollout_images")
     xp = array_module(rollout)
-    drawn = rollout[:, 0, 1:] if first else xp.mean(rollout, axis=1)
-    return xp.reshape(_over(drawn, xp.sum(drawn, axis=-1, keepdims=True)), (-1, *grid))
+    drawn = wide(rollout[:, 0, 1:]) if first else xp.mean(wide(rollout), axis=1)
+    drawn = _over(drawn, xp.sum(drawn, axis=-1, keepdims=True))
+    return cast(xp.reshape(drawn, (-1, *grid)), rollout.dtype)
 
 
 def attention_distance(p: Array, grid: Pair, patch_size: Pair) -> Array:

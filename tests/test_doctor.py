@@ -80,6 +80,8 @@ def test_a_gpu_that_works(xp: Any) -> None:
     finding = doctor.gpu_result(xp, "cuda13")
     assert not finding.wrong
     assert "agree with NumPy's" in finding.found
+    assert "in float64 and" in finding.found
+    assert "in bfloat16" in finding.found, "its header is another"
 
 
 def _cupy(error: str) -> Any:

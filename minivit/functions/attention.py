@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from minivit.arrays import Array, array_module, transposed
+from minivit.arrays import Array, array_module, cast, transposed
 from minivit.functions.linear import LinearCache, linear, linear_backward
 from minivit.functions.softmax import SoftmaxCache, softmax, softmax_backward
 
@@ -41,8 +41,8 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, AttentionCache]:
             f"attention: q {q.shape}, k {k.shape} and v {v.shape} need one width of q and k (last axis), one number "
             "of tokens of k and v (last but one), and the same leading axes"
         )
-    # Scaling q, not the scores, touches T * D_h numbers in place of T * S.
-    p, _ = softmax((q * _scale(q)) @ transposed(k))
+    # Scaling q, not the scores, touches T * D_h numbers in place of T * S. (CuPy widens bfloat16 times a number.)
+    p, _ = softmax(cast(q * _scale(q), q.dtype) @ transposed(k))
     return p @ v, AttentionCache(q, k, v, p)
 
 

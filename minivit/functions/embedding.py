@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array, array_module, wide
+from minivit.arrays import Array, array_module, cast, wide
 
 
 class EmbeddingCache(NamedTuple):
@@ -33,7 +33,7 @@ def prepend_class_token(x: Array, token: Array) -> tuple[Array, EmbeddingCache]:
             f"prepend_class_token: x {x.shape} needs 3 axes and a token of shape {x.shape[-1:]}, got {token.shape}"
         )
     xp = array_module(x)
-    first = xp.broadcast_to(xp.astype(token, x.dtype), (x.shape[0], 1, x.shape[2]))
+    first = xp.broadcast_to(cast(token, x.dtype), (x.shape[0], 1, x.shape[2]))
     return xp.concat((first, x), axis=1), EmbeddingCache()
 
 
@@ -49,7 +49,7 @@ def add_positions(x: Array, positions: Array) -> tuple[Array, EmbeddingCache]:
     """
     if positions.shape != x.shape[1:]:
         raise ValueError(f"add_positions: x {x.shape} needs positions of shape {x.shape[1:]}, got {positions.shape}")
-    return x + array_module(x).astype(positions, x.dtype), EmbeddingCache()
+    return x + cast(positions, x.dtype), EmbeddingCache()
 
 
 def add_positions_backward(dy: Array, cache: EmbeddingCache) -> tuple[Array, Array]:

@@ -36,6 +36,7 @@ FUNCTIONS = [
     "empty",
     "empty_like",
     "exp",
+    "eye",
     "finfo",
     "full",
     "isdtype",
@@ -146,6 +147,14 @@ def _wrapped(value: Any) -> Any:
     return ndarray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
 
 
+def _narrow(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.name == "bfloat16"
+
+
+def _as(x: Any, dtype: Any) -> Any:
+    return x if dtype is None else x.astype(dtype)
+
+
 def _operator(name: str, reflected: bool = False) -> Any:
     function = getattr(operator, f"__{name}__")
 
@@ -153,7 +162,11 @@ def _operator(name: str, reflected: bool = False) -> Any:
         given = [self._array, *map(_plain, others)]
         given = given[::-1] if reflected else given
         if name == "matmul":
+            if any(_narrow(x) and x.ndim > 2 for x in given):
+                raise TypeError("CuPy multiplies no stacks of bfloat16 matrices")
+            narrow = all(map(_narrow, given))  # NumPy would give float32
             given = [tf32(x) if Setting.rounds(x) else x for x in given]
+            return _wrapped(recorder.result(lambda: _as(function(*given), given[0].dtype if narrow else None), given))
         return _wrapped(recorder.result(lambda: function(*given), given))
 
     return apply
@@ -200,6 +213,8 @@ def _flat(values: Any) -> list[Any]:
 def _function(name: str) -> Any:
     def call(*given: Any, **named: Any) -> Any:
         plain, options = [_plain(x) for x in given], {k: _plain(v) for k, v in named.items()}
+        if name == "where":  # CuPy has none for bfloat16
+            plain[1:] = [x.astype(np.float32) if _narrow(x) else x for x in plain[1:]]
         function = functools.partial(getattr(np, name), *plain, **options)
         if "out" in options:
             recorder.do(function)

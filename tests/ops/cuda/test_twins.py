@@ -13,6 +13,7 @@ from helpers.stand_in_stream import Waits
 
 from minivit import functions as fn
 from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, TINY, Case, random_params
+from minivit.interpret import attention_distance, attention_rollout, rollout_images
 from minivit.model import named, vit, vit_backward
 from minivit.model.params import map_tree
 from minivit.ops.cuda import attention_in_tiles as in_tiles
@@ -111,6 +112,32 @@ def test_attention_in_bfloat16_by_either_route(
     for mine, theirs in zip(found, expected, strict=True):
         assert mine.shape == theirs.shape
         assert error(mine, theirs) < TOLERANCE[BFLOAT16]
+
+
+@pytest.mark.parametrize("name", ["attention", "layer_norm", "gelu_erf", "cross_entropy", "add_positions"])
+def test_readable_functions_keep_bfloat16(xp: Any, name: str) -> None:
+    """CuPy widens it more readily than NumPy: by a number of Python's, or by `where`."""
+    case = FUNCTIONS[name]
+    given = [xp.asarray(a.astype(BFLOAT16)) if is_array(a) and a.dtype.kind == "f" else a for a in case.args]
+    given = [xp.asarray(a) if is_array(a) else a for a in given]
+    if name == "attention":  # whose products of stacks CuPy has not
+        q, k, v = (a[0, 0] for a in given)
+        given = [q, k, v]
+    y, cache = case.f(*given)
+    if y.ndim:  # a loss is wider
+        assert y.dtype == BFLOAT16
+    dx = as_tuple(case.f_backward(xp.ones_like(y), cache))[0]
+    assert dx.dtype == BFLOAT16
+
+
+def test_attention_maps_in_bfloat16_can_be_looked_at(xp: Any, ops: types.ModuleType) -> None:
+    given, _ = attention_case(5, 2, 16)
+    _, cache = ops.multi_head_attention(*(xp.asarray(a) if is_array(a) else a for a in given))
+    p = cache.attention.p
+    for found in (attention_rollout([p, p]), rollout_images([p, p], (2, 2)), attention_distance(p, (2, 2), (4, 4))):
+        assert found.dtype == BFLOAT16
+    exact = p.get().astype(np.float64)
+    assert error(attention_rollout([p, p]), attention_rollout([exact, exact])) < TOLERANCE[BFLOAT16]
 
 
 def test_tiles_are_for_what_they_have_room_for(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
