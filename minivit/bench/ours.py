@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -59,3 +60,12 @@ def ours(workload: Workload) -> Ours:
         synchronize(images)
 
     return Ours(lambda: each_part(logits), lambda: each_part(gradient), update, step, step)
+
+
+def free_memory(device: str) -> None:
+    """Give back what nobody uses any more: CuPy keeps a GPU's memory for later, and another model may need it."""
+    if device == "cuda":
+        import cupy
+
+        gc.collect()
+        cupy.get_default_memory_pool().free_all_blocks()

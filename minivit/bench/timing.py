@@ -16,9 +16,15 @@ def seconds_of(run: Run) -> float:
     return time.perf_counter() - start
 
 
-def median_seconds(run: Run, rounds: int) -> float:
-    """The median of `rounds` runs, after one that is not counted."""
+def _warm_up(run: Run) -> None:
+    """Two runs: the first compiles and fills memory, and a step that is recorded as a graph is in the second."""
     run()
+    run()
+
+
+def median_seconds(run: Run, rounds: int) -> float:
+    """The median of `rounds` runs, after some that are not counted."""
+    _warm_up(run)
     return statistics.median(seconds_of(run) for _ in range(rounds))
 
 
@@ -27,8 +33,8 @@ def median_ratio(ours: Run, theirs: Run, rounds: int) -> tuple[float, float, flo
 
     The ratio is the median of the pairs' ratios: what slows the machine for a while slows both of a pair.
     """
-    ours()
-    theirs()
+    _warm_up(ours)
+    _warm_up(theirs)
     pairs = []
     for i in range(rounds):
         first, second = (ours, theirs) if i % 2 == 0 else (theirs, ours)

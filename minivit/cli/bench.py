@@ -11,10 +11,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from minivit.arrays import choose_device, to_host
+from minivit.arrays import Array, choose_device, to_host
 from minivit.bench.floor import floor_run
 from minivit.bench.memory import peak_megabytes
-from minivit.bench.ours import ours
+from minivit.bench.ours import free_memory, ours
 from minivit.bench.sides import Ours
 from minivit.bench.theirs import theirs
 from minivit.bench.timing import median_ratio, median_seconds, seconds_of
@@ -98,6 +98,7 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     """Everything that is printed, by name; times in seconds, memory in MiB."""
     rounds, config = options.rounds, workload.config
     side = ours(workload)
+    logits = [to_host(x).astype(np.float32) for x in side.forward()]  # of the weights as they start
     forward, gradients, update, step = (median_seconds(run, rounds) for run in side[:4])
     found: dict[str, Any] = {
         "model": f"{config.depth} blocks, width {config.width}, {config.heads} heads, MLP {config.mlp_width}, "
@@ -122,9 +123,9 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     if workload.device == "cpu":
         _, found["floor_s"], found["step_over_floor"] = median_ratio(side.step, floor_run(workload), rounds)
         found["peak_memory_mb"] = peak_megabytes(workload, "minivit")
-    found |= _scaling(workload, min(rounds, 5))
+    found |= _scaling(workload, side, min(rounds, 5))
     if options.against:
-        found |= _against(workload, options)
+        found |= _against(workload, side, np.concatenate(logits), options)
     return found
 
 
@@ -138,25 +139,28 @@ def _queue_seconds(side: Ours, rounds: int) -> float:
     return statistics.median(found)
 
 
-def _scaling(workload: Workload, rounds: int) -> dict[str, float]:
+def _scaling(workload: Workload, one: Ours, rounds: int) -> dict[str, float]:
     """Time of twice the batch, and of twice the depth, over the time of one; measured in turns."""
-    one = ours(workload).step
-    batch = ours(workload._replace(batch=2 * workload.batch)).step
-    depth = ours(workload._replace(config=workload.config.replace(depth=2 * workload.config.depth))).step
-    return {
-        "double_batch": median_ratio(batch, one, rounds)[2],
-        "double_depth": median_ratio(depth, one, rounds)[2],
+    deeper = workload.config.replace(depth=2 * workload.config.depth)
+    larger = {
+        "double_batch": workload._replace(batch=2 * workload.batch),
+        "double_depth": workload._replace(config=deeper),
     }
+    ratios = {}
+    for name, other in larger.items():  # one after another: a GPU need not hold both at once
+        ratios[name] = median_ratio(ours(other).step, one.step, rounds)[2]
+        free_memory(workload.device)
+    return ratios
 
 
 # At most so far apart, relative to the largest: roundings, not another model.
 _LOGITS_DIFFER = {"cpu": 1e-3, "cuda": 2e-2, "float32": 1e-3, "tf32": 2e-2, "bfloat16": 1e-1}
 
 
-def _against(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
-    """Ratios to PyTorch, below 1 where minivit is faster; the models are shown to be the same first."""
-    side, other = ours(workload), theirs(workload)
-    logits, expected = np.concatenate([to_host(x).astype(np.float32) for x in side.forward()]), other.forward()
+def _against(workload: Workload, side: Ours, logits: Array, options: argparse.Namespace) -> dict[str, Any]:
+    """Ratios to PyTorch, below 1 where minivit is faster; the models are shown to be the same by their logits first."""
+    other = theirs(workload)
+    expected = other.forward()
     off = float(np.abs(logits - expected).max() / np.abs(expected).max())
     if off > _LOGITS_DIFFER.get(workload.settings.precision, _LOGITS_DIFFER[workload.device]):
         raise MinivitError(f"the logits of minivit and PyTorch differ by {off:.1e}; the comparison would mean nothing")

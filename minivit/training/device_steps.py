@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from typing import Any, cast
 
 import numpy as np
@@ -63,6 +64,7 @@ class DeviceSteps:
         if settings.graph == "auto" and settings.optimizer == "adamw" and why_no_graph() is None:
             self.stream = xp.cuda.Stream()
             self.gemm, self.pool = nvmath_gemm(xp, self.stream), xp.cuda.MemoryPool()
+            weakref.finalize(self, self.pool.free_all_blocks)  # a pool that is forgotten keeps its memory
 
     def begin(self, epoch: int, batches: list[np.ndarray]) -> None:
         """Copy what the steps of an epoch need to know, and start its sums at 0."""

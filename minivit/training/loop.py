@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from minivit.training.device_steps import DeviceSteps
 
 
+_DRAWN_SECONDS = 10.0  # between two drawings of the curves: on a GPU a drawing takes as long as an epoch
+
+
 def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", resume: bool = False) -> Score:
     """Train into the directory `run` and return the score on the test images.
 
@@ -49,14 +52,16 @@ def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", res
         start_run(run, config)
     progress = Progress(settings.epochs, steps_per_epoch(config, splits), len(rows) + 1)
     try:
-        runner = _runner(state, config, splits, device)
+        runner, drawn = _runner(state, config, splits, device), -math.inf
         # Numbers that overflow are found by looking at each step's loss; NumPy need not warn of them too.
         with np.errstate(over="ignore", invalid="ignore"):
             for epoch in range(len(rows) + 1, settings.epochs + 1):
                 rows.append(_epoch(state, config, splits, epoch, progress, device, runner))
                 write_metrics(run, rows)
                 save_checkpoint(run, state, config.model, epoch)
-                save_curves(rows, run / "curves.png")
+                if epoch == settings.epochs or time.perf_counter() - drawn > _DRAWN_SECONDS:
+                    save_curves(rows, run / "curves.png")
+                    drawn = time.perf_counter()
                 progress.epoch(rows[-1])
     except Exception as error:
         if type(error).__name__ != "OutOfMemoryError":  # CuPy's, which need not be installed

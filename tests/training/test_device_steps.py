@@ -229,3 +229,25 @@ def test_a_run_has_no_step_beyond_its_last(xp: Any) -> None:
     steps.step(0, 1e-2)
     with pytest.raises(IndexError, match="step 1 of a run of 1 steps"):
         steps.step(1, 1e-2)
+
+
+def test_curves_are_not_drawn_after_every_short_epoch(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """On a GPU a drawing takes as long as an epoch; the last epoch is in the picture all the same."""
+    drawn: list[int] = []
+    monkeypatch.setattr("minivit.training.loop.save_curves", lambda rows, path: drawn.append(len(rows)))
+    train(*tiny_run(epochs=4), tmp_path)
+    assert drawn == [1, 4]
+
+
+def test_memory_of_graphs_is_given_back(xp: Any, nvmath: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if xp is not stand_in.module:
+        pytest.skip("CuPy's own pool cannot be watched")
+    freed: list[str] = []
+    monkeypatch.setattr(stand_in.MemoryPool, "free_all_blocks", lambda pool: freed.append("all"))
+    config, splits = tiny_run(graph="auto")
+    steps = DeviceSteps(
+        fresh_state(init_params(config.model, 3, np.float32, "cuda"), config.training), config, splits, [1e-2]
+    )
+    assert freed == []
+    del steps
+    assert freed == ["all"]

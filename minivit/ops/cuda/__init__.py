@@ -2,8 +2,9 @@
 
     linear, mlp             products by cuBLAS; bias, GELU and their gradients in one pass
     layer_norm              a row at a time, in registers
-    multi_head_attention    straight from the merged q k v, softmax in place
+    multi_head_attention    straight from the merged q k v; in bfloat16 one kernel each way, for short sequences
     residual, dropout       masks drawn inside the kernel, the same as NumPy's
+    add_positions           its gradient, summed over the batch
 
 Arrays are CuPy's in bfloat16, float32 or float64; statistics and the gradients of parameters are float32 or
 wider. Each has the name and signature of its readable function in `minivit.functions`, and is that function for
@@ -12,6 +13,7 @@ arrays it is not made for. float32 is multiplied as TF32 unless `products.exact_
 
 from minivit.ops import reference
 from minivit.ops.cuda.attention import multi_head_attention, multi_head_attention_backward  # noqa: F401
+from minivit.ops.cuda.embedding import add_positions_backward  # noqa: F401
 from minivit.ops.cuda.residual import (  # noqa: F401
     dropout,
     dropout_backward,
@@ -28,7 +30,6 @@ from minivit.ops.cuda.twins import (  # noqa: F401
 )
 from minivit.ops.reference import (  # noqa: F401  (as they are: not hot, or not in a step)
     add_positions,
-    add_positions_backward,
     attention,
     attention_backward,
     cross_entropy,

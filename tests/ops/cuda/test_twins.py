@@ -12,6 +12,7 @@ from helpers import stand_in
 from helpers.stand_in_stream import Waits
 
 from minivit import functions as fn
+from minivit.functions.embedding import EmbeddingCache
 from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, TINY, Case, random_params
 from minivit.interpret import attention_distance, attention_rollout, rollout_images
 from minivit.model import named, vit, vit_backward
@@ -74,6 +75,16 @@ def test_twin_equals_its_readable_function(xp: Any, ops: types.ModuleType, case:
         assert error(mine, theirs) < TOLERANCE[dtype], i
     for before, after in zip(rounded, given, strict=True):  # nothing was changed
         assert not is_array(before) or np.array_equal(before, after.get())
+
+
+@every_dtype
+def test_gradient_of_positions(xp: Any, ops: types.ModuleType, dtype: np.dtype) -> None:
+    dy = np.random.default_rng(0).standard_normal((9, 3, 8)).astype(dtype)
+    same, found = ops.add_positions_backward(xp.asarray(dy), EmbeddingCache())
+    assert np.array_equal(same.get(), dy)
+    assert found.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    assert found.shape == (3, 8)
+    assert error(found, dy.astype(np.float64).sum(axis=0)) < 1e-6
 
 
 def test_what_is_not_aligned_is_left_to_the_readable_function(xp: Any, ops: types.ModuleType) -> None:
