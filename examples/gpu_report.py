@@ -3,14 +3,16 @@
     PYTHONPATH=. python examples/gpu_report.py --data-dir CIFAR10 --out report.json
 
 The gpu tests; a training step against PyTorch, eager and compiled, in TF32 and bfloat16, for two models and three
-batch sizes; how busy the GPU is; a training on CIFAR-10. Ratios are below 1 where minivit is faster. What could not
-be measured is in the report with its error. --only tests,bench,busy,train leaves the rest out.
+batch sizes; each fused function alone; how busy the GPU is; a training on CIFAR-10. Ratios are below 1 where minivit
+is faster. What could not be measured is in the report with its error. --only tests,bench,pieces,busy,train leaves the
+rest out.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import re
 import statistics
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = {"192x6": (192, 6, 3), "384x7": (384, 7, 6)}  # width, depth, heads; patch 4 on 32x32, class token
 BATCHES = (128, 512, 1024)
 PRECISIONS = ("tf32", "bfloat16")
-PARTS = ("tests", "bench", "busy", "train")
+GPU_TESTS = ("tests/ops/cuda", "tests/training", "tests/bench", "tests/data", "tests/test_doctor.py")
+PARTS = ("tests", "bench", "pieces", "busy", "train")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,29 +40,49 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=200, help="of the training; default: %(default)s")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=15, help="pairs of steps; default: %(default)s")
+    parser.add_argument("--models", default=",".join(MODELS), help="of bench; default: %(default)s")
+    parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="of bench; default: %(default)s")
+    parser.add_argument("--precisions", default=",".join(PRECISIONS), help="default: %(default)s")
     options = parser.parse_args(arguments)
-    parts = options.only.split(",")
-    if unknown := [part for part in parts if part not in PARTS]:
-        parser.error(f"--only {unknown[0]} is not known; expected some of {','.join(PARTS)}")
+    parts, models, precisions = (x.split(",") for x in (options.only, options.models, options.precisions))
+    for flag, given, known in (
+        ("only", parts, PARTS),
+        ("models", models, MODELS),
+        ("precisions", precisions, PRECISIONS),
+    ):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"--{flag} {unknown[0]} is not known; expected some of {','.join(known)}")
     report: dict[str, Any] = {"command": " ".join(["examples/gpu_report.py", *(arguments or sys.argv[1:])])}
     report |= {"date": datetime.date.today().isoformat(), "machine": machine()}
-    options.out.write_text(json.dumps(report, indent=2), encoding="utf-8")
-    if "tests" in parts:
-        report["tests"] = run_tests()
-    if "bench" in parts:
-        report["bench"] = [
-            bench(model, batch, precision, options.rounds, graph=graph, compiled=graph == "off")
-            for model in MODELS
-            for batch in BATCHES
-            for precision in PRECISIONS
-            for graph in ("off", "auto")
-        ]
-    if "busy" in parts:
-        report["busy"] = {precision: busy(precision) for precision in PRECISIONS}
-    if "train" in parts and options.data_dir:
-        report["train"] = train(options.data_dir, options.epochs)
+    for part, name, found in _measured(parts, models, list(map(int, options.batches.split(","))), precisions, options):
+        if part == "bench":
+            report.setdefault(part, []).append(found)
+        elif name:
+            report.setdefault(part, {})[name] = found
+        else:
+            report[part] = found
+        # After each, so that a time limit costs only what was not measured yet.
+        options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(table(report))
+
+
+def _measured(
+    parts: list[str], models: list[str], batches: list[int], precisions: list[str], options: argparse.Namespace
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(part, what of it, result), one after another."""
+    if "tests" in parts:
+        yield "tests", "", run_tests()
+    if "bench" in parts:
+        for model, batch, precision, graph in itertools.product(models, batches, precisions, ("off", "auto")):
+            row = bench(model, batch, precision, options.rounds, graph=graph, compiled=graph == "off")
+            yield "bench", "", row
+    if "pieces" in parts:
+        yield from (("pieces", precision, pieces(precision)) for precision in precisions)
+    if "busy" in parts:
+        yield from (("busy", precision, busy(precision)) for precision in precisions)
+    if "train" in parts and options.data_dir:
+        yield "train", "", train(options.data_dir, options.epochs)
 
 
 def machine() -> dict[str, str]:
@@ -75,12 +99,21 @@ def output_of(words: list[str]) -> tuple[int, str, str]:
 
 
 def run_tests(marked: str = "gpu", *more: str) -> dict[str, Any]:
-    """The tests with a mark: how many passed, failed, were skipped."""
+    """The tests with a mark: how many passed, failed, were skipped. Plain pytest does, whatever else is installed."""
     start = time.perf_counter()
-    code, out, _ = output_of(["-m", "pytest", "-n", "0", "-m", marked, *more])
+    plain = "addopts=-q --strict-markers --import-mode=importlib"
+    code, out, _ = output_of(["-m", "pytest", "-o", plain, "-m", marked, *(more or GPU_TESTS)])
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", out)}
     failures = re.findall(r"^(?:FAILED|ERROR) (.*)$", out, re.MULTILINE)
     return {"code": code, **counts, "failures": failures, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def config_of(model: str, folder: str) -> Path:
+    """A configuration file of the model, in a folder."""
+    width, depth, heads = MODELS[model]
+    config = Path(folder) / "model.toml"
+    config.write_text(f"[model]\nwidth = {width}\ndepth = {depth}\nheads = {heads}\n", encoding="utf-8")
+    return config
 
 
 def bench(
@@ -94,10 +127,17 @@ def bench(
 ) -> dict[str, Any]:
     """`minivit bench` against PyTorch, in a process of its own; the ratios' names end in the precision."""
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "model.toml"
-        width, depth, heads = MODELS[model]
-        config.write_text(f"[model]\nwidth = {width}\ndepth = {depth}\nheads = {heads}\n", encoding="utf-8")
-        words = ["-m", "minivit", "bench", "--config", str(config), "--device", device, "--batch-size", str(batch)]
+        words = [
+            "-m",
+            "minivit",
+            "bench",
+            "--config",
+            str(config_of(model, folder)),
+            "--device",
+            device,
+            "--batch-size",
+            str(batch),
+        ]
         words += ["--precision", precision, "--rounds", str(rounds), "--graph", graph]
         words += ["--against", "torch", "--json"]
         code, out, error = output_of(words + ["--compile"] * compiled)
@@ -107,6 +147,14 @@ def bench(
     measured = json.loads(out)
     renamed = {f"{k}_{precision}" if k.startswith("ratio_") else k: v for k, v in measured.items() if k != "model"}
     return found | renamed
+
+
+def pieces(precision: str, model: str = "384x7", batch: int = 1024) -> dict[str, Any]:
+    """`minivit bench --pieces`: the time of each fused function alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["-m", "minivit", "bench", "--config", str(config_of(model, folder)), "--device", "cuda", "--pieces"]
+        code, out, error = output_of([*words, "--batch-size", str(batch), "--precision", precision, "--json"])
+    return {"error": error.strip()[-2000:]} if code else json.loads(out)["pieces"]
 
 
 def busy(precision: str, model: str = "384x7", batch: int = 1024, seconds: float = 10.0) -> dict[str, Any]:
@@ -162,6 +210,14 @@ def table(report: dict[str, Any]) -> str:
         lines.append(
             f"{row['model']} batch {row['batch']:5} {row['precision']:9} graph {row['graph']:4} {step}  {ratios}"
         )
+    for precision, found in report.get("pieces", {}).items():
+        if "error" in found:
+            lines.append(f"pieces, {precision}: {found['error'][-200:]}")
+            continue
+        lines += [
+            f"{precision:9} {name:30} {1e6 * x['seconds']:8.1f} us x {x['times']:2.0f}  {x['gb_per_s']:6.0f} GB/s"
+            for name, x in found.items()
+        ]
     lines += [f"busy, {name}: {found['percent']} %" for name, found in report.get("busy", {}).items()]
     if "train" in report:
         lines.append(f"train: {report['train']}")

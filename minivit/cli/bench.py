@@ -60,6 +60,7 @@ def add_to(commands: Any) -> None:
     command.add_argument("--recompute", action="store_true", help="compute each block again in the backward pass")
     command.add_argument("--against", choices=["torch"], help="time PyTorch too, in turns, on the same weights")
     command.add_argument("--compile", action="store_true", help="with --against torch: torch.compile as well")
+    command.add_argument("--pieces", action="store_true", help="on a GPU: the time of each fused function alone")
     command.add_argument("--rounds", metavar="N", type=int, default=7, help="runs of each (default: %(default)s)")
     command.add_argument("--plot", metavar="FILE.png", type=Path, help="draw where the time goes")
     command.add_argument("--json", action="store_true", help="print one JSON object")
@@ -72,6 +73,9 @@ def run(options: argparse.Namespace) -> None:
     if options.compile and not options.against:
         raise MinivitError("--compile is about PyTorch; give --against torch with it")
     workload = _workload(options)
+    if options.pieces:
+        _print_pieces(workload, options.json)
+        return
     if options.against:
         theirs(workload)  # refused at once, if it cannot be had
     found = measure(workload, options)
@@ -80,6 +84,23 @@ def run(options: argparse.Namespace) -> None:
 
         save_step_times(found, options.plot)
     print(json.dumps(found, indent=2) if options.json else _table(found))
+
+
+def _print_pieces(workload: Workload, as_json: bool) -> None:
+    """The time of each fused function, and its share of what all those of a step take together."""
+    if workload.device != "cuda" or workload.settings.ops == "reference":
+        raise MinivitError("--pieces measures the fused functions of a GPU; give --device cuda, and no --ops reference")
+    from minivit.bench.pieces_on_gpu import measure_pieces
+
+    found = measure_pieces(workload)
+    if as_json:
+        print(json.dumps({"batch": workload.batch, "pieces": found}, indent=2))
+        return
+    whole = sum(x["times"] * x["seconds"] for x in found.values())
+    print(f"{'':<32}{'us':>9}{'GB/s':>9}{'times':>7}{'share':>8}")
+    for name, x in found.items():
+        share = x["times"] * x["seconds"] / whole
+        print(f"  {name:<30}{1e6 * x['seconds']:9.1f}{x['gb_per_s']:9.0f}{x['times']:7.0f}{share:8.1%}")
 
 
 def _workload(options: argparse.Namespace) -> Workload:

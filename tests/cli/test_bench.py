@@ -58,6 +58,7 @@ def test_the_table_says_where_it_was_measured(capsys, small):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--pieces"], "--pieces measures the fused functions of a GPU; give --device cuda"),
         (["--rounds", "0"], "--rounds is 0; expected at least 1"),
         (["--compile"], "give --against torch with it"),
         (["--config", "none.toml"], "none.toml cannot be read"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,36 @@ def test_machine_and_parts(report: Any, tmp_path: Path, capsys: Any) -> None:
     assert {"command", "date", "machine"} <= set(written)
     assert "train" not in written, "nothing is trained without data"
     assert "NumPy" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        report.main(["--only", "tests,benches"])
+    for unknown in (["--only", "tests,benches"], ["--models", "1x1"], ["--precisions", "float8"]):
+        with pytest.raises(SystemExit):
+            report.main(unknown)
+
+
+def test_what_was_measured_before_a_time_limit_is_kept(
+    report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bench(model: str, batch: int, precision: str, *_: Any, **__: Any) -> dict[str, Any]:
+        if batch == 1024:
+            raise KeyboardInterrupt
+        return {"model": model, "batch": batch, "precision": precision}
+
+    monkeypatch.setattr(report, "bench", bench)
+    words = ["--only", "bench", "--models", "384x7", "--batches", "128,1024", "--precisions", "bfloat16"]
+    with pytest.raises(KeyboardInterrupt):
+        report.main([*words, "--out", str(tmp_path / "report.json")])
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["bench"] == 2 * [{"model": "384x7", "batch": 128, "precision": "bfloat16"}]
+
+
+def test_every_gpu_test_is_among_those_it_runs(report: Any) -> None:
+    on_device = re.compile(r"^def test.*\bxp\b|^from helpers.device import", re.MULTILINE)
+    marked = [
+        path for path in (ROOT / "tests").rglob("test_*.py") if on_device.search(path.read_text(encoding="utf-8"))
+    ]
+    assert len(marked) > 5
+    folders = [ROOT / path for path in report.GPU_TESTS]
+    lost = [path for path in marked if not any(path == folder or folder in path.parents for folder in folders)]
+    assert lost == []
 
 
 def test_counts_of_tests(report: Any) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from helpers import cuda_on_cpu
 from helpers.stand_in_blas import CUPY_HANDLE, Setting, cupy_core, cupy_cublas, tf32
 from helpers.stand_in_blas import nvmath_cublas as nvmath_cublas
-from helpers.stand_in_stream import Stream, Waits, recorder, synchronize
+from helpers.stand_in_stream import Event, Stream, Waits, get_elapsed_time, recorder, synchronize
 from minivit.ops.cuda.source import Build, kernel_files, source
 
 FUNCTIONS = [
@@ -287,6 +287,8 @@ module.cuda = types.SimpleNamespace(
     cublas=cupy_cublas,
     get_current_stream=lambda: _stream,
     Stream=Stream,
+    Event=Event,
+    get_elapsed_time=get_elapsed_time,
     MemoryPool=MemoryPool,
     using_allocator=lambda malloc: contextlib.nullcontext(),
     runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError),

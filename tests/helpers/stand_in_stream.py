@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,20 @@ class Stream:
 
     def synchronize(self) -> None:
         synchronize()
+
+
+class Event:
+    """A mark in the queue, with the time at which it was reached."""
+
+    seconds = 0.0
+
+    def record(self) -> None:
+        self.seconds = time.perf_counter()
+
+    def synchronize(self) -> None:
+        synchronize()
+
+
+def get_elapsed_time(start: Event, end: Event) -> float:
+    """Milliseconds between two marks."""
+    return 1e3 * (end.seconds - start.seconds)
