@@ -1,6 +1,6 @@
 """Attention between the projections in one kernel each way: the scores never leave a multiprocessor.
 
-For bfloat16 and sequences whose keys fit into one block's registers, as those of CIFAR do.
+For bfloat16 and TF32, and sequences whose keys fit into one block's registers, as those of CIFAR do.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 from minivit.arrays import Array, array_module
 from minivit.ops.cuda.attention_by_products import probabilities
 from minivit.ops.cuda.launch import WARP, launch, shared_limit, sum_rows
+from minivit.ops.cuda.products import exact
 from minivit.ops.cuda.source import Build, build
 
 _TILE = 16  # tokens of a warp
-_MOST = 128  # tokens, and numbers of a head, that registers have room for
+_TOKENS, _WIDTH = 128, 64  # at most: what registers have room for, of tokens and of numbers of a head
 
 
 class InTiles(NamedTuple):
@@ -36,11 +37,12 @@ def fits(x: Array, heads: int) -> bool:
     """Whether the kernels take x (B, T, D): its type, its heads' width, its length, and the GPU."""
     tokens, width = x.shape[1], x.shape[2] // heads
     return (
-        x.dtype.name == "bfloat16"
-        and max(tokens, width) <= _MOST
+        (x.dtype.name == "bfloat16" or (x.dtype == np.float32 and not exact()))
+        and tokens <= _TOKENS
+        and width <= _WIDTH
         and width % 16 == 0
         and int(array_module(x).cuda.Device().compute_capability) >= 80
-        and _shared(tokens, width, backward=True) <= shared_limit(array_module(x))
+        and _shared(tokens, width, x.itemsize, backward=True) <= shared_limit(array_module(x))
     )
 
 
@@ -61,22 +63,29 @@ def attention_backward(dy: Array, cache: InTiles) -> tuple[Array, Array]:
     return dqkv, sum_rows(partial)
 
 
-def program(tokens: int, width: int, heads: int) -> Build:
-    """attention.cu for sequences of `tokens` and `heads` heads of a `width`."""
-    return build("attention", "bfloat16", TOKENS=tokens, HEAD=width, HEADS=heads)
+def program(tokens: int, width: int, heads: int, dtype: str = "bfloat16") -> Build:
+    """attention.cu for sequences of `tokens` and `heads` heads of a `width`, in bfloat16 or float32 (as TF32)."""
+    return build("attention", dtype, TOKENS=tokens, HEAD=width, HEADS=heads)
 
 
 def _launch(kernel: str, qkv: Array, heads: int, arguments: list[object]) -> None:
     batch, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // (3 * heads)
-    warps = -(-tokens // _TILE)
-    shared = _shared(tokens, width, kernel == "attention_backward")
-    launch(program(tokens, width, heads), kernel, (batch * heads,), warps * WARP, arguments, shared)
+    warps, backward = -(-tokens // _TILE), kernel == "attention_backward"
+    shared = _shared(tokens, width, qkv.itemsize, backward)
+    launch(program(tokens, width, heads, qkv.dtype.name), kernel, (batch * heads,), warps * WARP, arguments, shared)
 
 
-def _shared(tokens: int, width: int, backward: bool) -> int:
-    """Bytes of shared memory of a block: q, k, v; on the way back also dy, and p and ds. Rows are padded."""
-    rows = -(-tokens // _TILE) * _TILE
-    return 2 * rows * ((4 if backward else 3) * (width + 8) + (2 * (rows + 8) if backward else 0))
+def _shared(tokens: int, width: int, itemsize: int, backward: bool) -> int:
+    """Bytes of shared memory of a block: q, k, v; on the way back also dy, and p and ds.
+
+    Rows are 16 bytes longer than what they hold. float32's p and ds take the place of k and v: see the kernel.
+    """
+    rows, more = -(-tokens // _TILE) * _TILE, 16 // itemsize
+    vectors, scores = rows * (width + more), rows * (rows + more)
+    if not backward:
+        return itemsize * 3 * vectors
+    last = max(2 * vectors, 2 * scores) if itemsize == 4 else 2 * vectors + 2 * scores
+    return itemsize * (2 * vectors + last)
 
 
 def _scale(qkv: Array, heads: int) -> np.float32:

@@ -66,21 +66,26 @@ def _cupy_gemm(xp: Any) -> Gemm:
 
 
 @contextlib.contextmanager
-def exact_products(exact: bool = True) -> Iterator[None]:
-    """Inside, float32 is multiplied as float32: for comparisons, at a fraction of the speed; with exact=False as TF32.
+def exact_products(wanted: bool = True) -> Iterator[None]:
+    """Inside, float32 is multiplied as float32: for comparisons, at a fraction of the speed; with wanted=False as TF32.
 
     CuPy's own products are, too, which the readable functions are made of.
     """
-    token = _exact.set(exact)
+    token = _exact.set(wanted)
     try:
-        with _cupys_own(exact):
+        with _cupys_own(wanted):
             yield
     finally:
         _exact.reset(token)
 
 
+def exact() -> bool:
+    """Whether float32 is multiplied as float32 here."""
+    return _exact.get()
+
+
 @contextlib.contextmanager
-def _cupys_own(exact: bool) -> Iterator[None]:
+def _cupys_own(wanted: bool) -> Iterator[None]:
     """How CuPy multiplies float32: matrices by its own setting, stacks of them by cuBLAS's handle."""
     cupy: Any = sys.modules.get("cupy")
     if cupy is None or int(cupy.cuda.Device().compute_capability) < 80:  # older GPUs have no TF32
@@ -88,8 +93,8 @@ def _cupys_own(exact: bool) -> Iterator[None]:
         return
     core, cublas, handle = cupy._core, cupy.cuda.cublas, cupy.cuda.device.get_cublas_handle()
     kind, mode = core.get_compute_type(np.float32), cublas.getMathMode(handle)
-    core.set_compute_type(np.float32, _CUPY_DEFAULT if exact else _CUPY_TF32)
-    cublas.setMathMode(handle, _CUBLAS_DEFAULT if exact else _CUBLAS_TF32)
+    core.set_compute_type(np.float32, _CUPY_DEFAULT if wanted else _CUPY_TF32)
+    cublas.setMathMode(handle, _CUBLAS_DEFAULT if wanted else _CUBLAS_TF32)
     try:
         yield
     finally:
@@ -118,7 +123,7 @@ def products(a: Array, b: Array, c: Array) -> None:
     if from_c:
         raise ValueError(f"products: c {c.shape} is transposed; its rows need unit stride")
     compute, one, zero = _HOW[a.dtype.name]
-    if compute == _COMPUTE_TF32 and _exact.get():
+    if compute == _COMPUTE_TF32 and exact():
         compute = _COMPUTE_32F
     gemm = _gemm.get() or _cupy_gemm(array_module(a))
     size = (gemm.handle, from_b, from_a, n, m, inner)

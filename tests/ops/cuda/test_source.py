@@ -38,11 +38,12 @@ def test_compiles_without_spilling(
     assert set(uses) == set(signatures(program.file))
     macros = dict(program.macros)
     assert all(use.spilled == use.stack == 0 for use in uses.values()), uses
-    # 256 threads of a block, twice on a multiprocessor of 65536 registers, where activations are not float64; once
-    # for the longest sequence and the widest head.
+    # 256 threads of a block, twice on a multiprocessor of 65536 registers, where activations are not float64; of
+    # attention 160 threads; once for its longest sequence.
     assert all(use.registers <= 64 for name, use in uses.items() if name == "sum_rows"), "its blocks have 1024 threads"
     once = macros["STORAGE"] == 64 or macros.get("TOKENS", 0) > 80
-    assert all(use.registers <= (255 if once else 128) for use in uses.values()), uses
+    twice = 200 if program.file == "attention" else 128
+    assert all(use.registers <= (255 if once else twice) for use in uses.values()), uses
 
 
 def test_a_broken_kernel_does_not_compile(nvrtc: Nvrtc) -> None:

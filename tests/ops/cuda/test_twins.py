@@ -95,34 +95,35 @@ def test_what_is_not_aligned_is_left_to_the_readable_function(xp: Any, ops: type
     assert np.array_equal(y.get(), fn.dropout(np.arange(1, 17, dtype=np.float32), 0.5, DROP_KEY)[0])
 
 
-def attention_case(tokens: int, heads: int, width: int) -> tuple[list[Any], Any]:
-    """Arguments of multi-head attention in bfloat16, and a dy."""
+def attention_case(tokens: int, heads: int, width: int, dtype: Any = BFLOAT16) -> tuple[list[Any], Any]:
+    """Arguments of multi-head attention, and a dy."""
     rng, channels = np.random.default_rng(tokens), heads * width
     shapes = [(2, tokens, channels), (channels, 3 * channels), (3 * channels,), (channels, channels), (channels,)]
     scales = [1.0, channels**-0.5, 1.0, channels**-0.5, 1.0]
-    arrays = [(s * rng.standard_normal(shape)).astype(BFLOAT16) for s, shape in zip(scales, shapes, strict=True)]
-    return [*arrays, heads], rng.standard_normal(shapes[0]).astype(BFLOAT16)
+    arrays = [(s * rng.standard_normal(shape)).astype(dtype) for s, shape in zip(scales, shapes, strict=True)]
+    return [*arrays, heads], rng.standard_normal(shapes[0]).astype(dtype)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "heads", "width", "route"),
-    [(5, 2, 16, InTiles), (17, 2, 32, InTiles), (9, 2, 8, ByProducts), (130, 1, 16, ByProducts)],
-)
-def test_attention_in_bfloat16_by_either_route(
-    xp: Any, ops: types.ModuleType, tokens: int, heads: int, width: int, route: type
+ROUTES = [(5, 2, 16, InTiles), (17, 2, 32, InTiles), (9, 2, 8, ByProducts), (130, 1, 16, ByProducts)]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(BFLOAT16, TOLERANCE[BFLOAT16]), (np.float32, 2e-3)], ids=str)
+@pytest.mark.parametrize(("tokens", "heads", "width", "route"), ROUTES)
+def test_attention_by_either_route(
+    xp: Any, ops: types.ModuleType, dtype: Any, tolerance: float, tokens: int, heads: int, width: int, route: type
 ) -> None:
-    given, dy = attention_case(tokens, heads, width)
+    given, dy = attention_case(tokens, heads, width, dtype)
     exact = [a.astype(np.float64) if is_array(a) else a for a in given]
     y_expected, cache_expected = fn.multi_head_attention(*exact)
     expected = fn.multi_head_attention_backward(dy.astype(np.float64), cache_expected)
     y, cache = ops.multi_head_attention(*(xp.asarray(a) if is_array(a) else a for a in given))
     assert isinstance(cache.attention, route)
     found = ops.multi_head_attention_backward(xp.asarray(dy), cache)
-    assert error(y, y_expected) < TOLERANCE[BFLOAT16]
-    assert error(cache.attention.p, cache_expected.attention.p) < TOLERANCE[BFLOAT16]
+    assert error(y, y_expected) < tolerance
+    assert error(cache.attention.p, cache_expected.attention.p) < tolerance
     for mine, theirs in zip(found, expected, strict=True):
         assert mine.shape == theirs.shape
-        assert error(mine, theirs) < TOLERANCE[BFLOAT16]
+        assert error(mine, theirs) < tolerance
 
 
 @pytest.mark.parametrize("name", ["attention", "layer_norm", "gelu_erf", "cross_entropy", "add_positions"])
@@ -152,14 +153,18 @@ def test_attention_maps_in_bfloat16_can_be_looked_at(xp: Any, ops: types.ModuleT
 
 
 def test_tiles_are_for_what_they_have_room_for(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fits(tokens: int, width: int, heads: int = 2, dtype: Any = BFLOAT16) -> bool:
-        return in_tiles.fits(xp.zeros((1, tokens, heads * width), dtype=dtype), heads)
+    def fits(tokens: int, width: int, dtype: Any = BFLOAT16) -> bool:
+        return in_tiles.fits(xp.zeros((1, tokens, 2 * width), dtype=dtype), 2)
 
     assert fits(65, 64)
     assert not fits(129, 64)
     assert not fits(65, 24)
-    assert not fits(65, 144)
-    assert not fits(65, 64, dtype=np.float32)
+    assert not fits(65, 80)
+    assert not fits(65, 64, np.float64)
+    assert fits(65, 64, np.float32)
+    with exact_products():
+        assert fits(65, 64)
+        assert not fits(65, 64, np.float32), "it would be multiplied as TF32"
     monkeypatch.setattr(in_tiles, "shared_limit", lambda xp: 70 * 1024)  # less than a block of 65 tokens needs
     assert not fits(65, 64)
     assert fits(33, 64)

@@ -1,13 +1,13 @@
-// Attention on tensor cores. A block takes one head of one image: q, k and v lie in shared memory, the scores never
-// leave the multiprocessor. A warp takes 16 tokens. Compiled for TOKENS, HEADS and the width HEAD of one.
+// Attention on tensor cores, in bfloat16 or TF32. A block takes one head of one image: q, k and v lie in shared memory,
+// the scores never leave the multiprocessor. A warp takes 16 tokens. Compiled for TOKENS, HEADS and the width HEAD of one.
 //
 //     s = q k'          p = softmax(scale s)                     y = p v
 //     dp = dy v'        ds = scale p (dp - sum of p dp)
 //     dq = ds k         dk = ds' q                               dv = p' dy
 //
 // The way back computes p again rather than reading it. A warp computes p and ds of its 16 queries, and dq from them
-// in registers; dk and dv of its 16 keys need all queries' p and ds, which the warps leave in shared memory.
-// The projection's bias is added as q, k and v are fetched, and its gradient is summed on the way out.
+// in registers; dk and dv of its 16 keys need all queries' p and ds, which the warps leave in shared memory. The
+// projection's bias is added as q, k and v are fetched, and its gradient is summed on the way out.
 //
 // Source: Dao et al. 2022 (arXiv:2205.14135), section 3.1 (tiling, recomputation); a single tile of keys is enough here.
 // Readable twin: minivit/functions/attention.py.
@@ -17,8 +17,9 @@
 #define ROWS (16 * TILES)
 #define PARTS (HEAD / 16)
 #define WIDTH (HEADS * HEAD)
-#define PITCH (HEAD + 8)        // of rows in shared memory: eight of them begin in different banks
-#define SCORES_PITCH (ROWS + 8)
+#define PITCH (HEAD + CHUNK)         // of rows in shared memory: 16 bytes more, so that eight begin in different banks
+#define SCORES_PITCH (ROWS + CHUNK)  // of rows of p and ds
+#define IN_PLACE (STORAGE == 32)     // p and ds take the place of k and v: float has room for two blocks only so
 #define LOG2_E ((real)1.4426950408889634)
 
 extern __shared__ __align__(16) char memory[];
@@ -26,26 +27,15 @@ extern __shared__ __align__(16) char memory[];
 // from (TOKENS, HEAD), rows `step` apart, plus b (HEAD,) where it is given, into shared memory; rows beyond are 0.
 __device__ __forceinline__ void fetch(storage* into, const storage* from, int step, const storage* b) {
 #pragma unroll 4
-    for (int i = threadIdx.x; i < ROWS * HEAD / 8; i += TILES * WARP) {
-        const int row = i / (HEAD / 8), at = i % (HEAD / 8) * 8;
-        real v[8] = {}, bias[8] = {};
+    for (int i = threadIdx.x; i < ROWS * HEAD / CHUNK; i += TILES * WARP) {
+        const int row = i / (HEAD / CHUNK), at = i % (HEAD / CHUNK) * CHUNK;
+        real v[CHUNK] = {}, bias[CHUNK] = {};
         if (row < TOKENS) {
-            load<8>(from + (big)row * step + at, v);
-            if (b) load<8>(b + at, bias);
+            load<CHUNK>(from + (big)row * step + at, v);
+            if (b) load<CHUNK>(b + at, bias);
         }
-        for (int n = 0; n < 8; ++n) v[n] += bias[n];
-        save<8>(into + row * PITCH + at, v);
-    }
-}
-
-// A warp's row of N tiles into shared memory, rounded.
-template <int N> __device__ __forceinline__ void leave(Sum (&s)[N], storage* into, int pitch) {
-    const int lane = threadIdx.x % WARP;
-#pragma unroll
-    for (int i = 0; i < 4 * N; ++i) {
-        const real(&pair)[2] = s[i / 4].x[i / 2 % 2][i % 2];
-        storage* at = into + (lane / 4 + i % 2 * 8) * pitch + i / 4 * 16 + i / 2 % 2 * 8 + lane % 4 * 2;
-        *reinterpret_cast<unsigned*>(at) = rounded_pair(pair[0], pair[1]);
+        for (int n = 0; n < CHUNK; ++n) v[n] = factor_of(v[n] + bias[n]);
+        save<CHUNK>(into + row * PITCH + at, v);
     }
 }
 
@@ -54,21 +44,21 @@ __device__ __forceinline__ void put(Sum (&s)[PARTS], storage* own, storage* into
     __syncwarp();
     leave(s, own, PITCH);
     __syncwarp();
-    for (int i = threadIdx.x % WARP; i < 2 * HEAD; i += WARP) {
-        const int row = i / (HEAD / 8), at = i % (HEAD / 8) * 8;
+    for (int i = threadIdx.x % WARP; i < 16 * HEAD / CHUNK; i += WARP) {
+        const int row = i / (HEAD / CHUNK), at = i % (HEAD / CHUNK) * CHUNK;
         if (first + row < TOKENS)
-            *reinterpret_cast<Pack<8>*>(into + (big)(first + row) * step + at) =
-                *reinterpret_cast<const Pack<8>*>(own + row * PITCH + at);
+            *reinterpret_cast<Pack<CHUNK>*>(into + (big)(first + row) * step + at) =
+                *reinterpret_cast<const Pack<CHUNK>*>(own + row * PITCH + at);
     }
 }
 
-// s = softmax(scale q k'): the weights of a warp's 16 queries q. Columns beyond the last key become 0.
+// s = softmax(scale q k'): the weights of a warp's 16 queries q, as factors. Columns beyond the last key become 0.
 __device__ __forceinline__ void weigh(Sum (&s)[TILES], const storage* q, const storage* k, real scale) {
 #pragma unroll
     for (int d = 0; d < PARTS; ++d) {
         const Factor rows = left(q + 16 * d, PITCH);
 #pragma unroll
-        for (int j = 0; j < TILES; ++j) multiply(s[j], rows, right<true>(k + 16 * j * PITCH + 16 * d, PITCH));
+        for (int j = 0; j < TILES; ++j) multiply(s[j], rows, right_transposed(k + 16 * j * PITCH + 16 * d, PITCH));
     }
     const real factor = scale * LOG2_E;  // exp2 is the hardware's own
     real top[2] = {LOWEST, LOWEST}, sum[2] = {};
@@ -83,7 +73,7 @@ __device__ __forceinline__ void weigh(Sum (&s)[TILES], const storage* q, const s
     for (int i = 0; i < 8 * TILES; ++i) sum[lower_of(i)] += number(s, i) = exp2(number(s, i) - top[lower_of(i)]);
     for (int lower = 0; lower < 2; ++lower) sum[lower] = 1 / row_sum(sum[lower]);
 #pragma unroll
-    for (int i = 0; i < 8 * TILES; ++i) number(s, i) *= sum[lower_of(i)];
+    for (int i = 0; i < 8 * TILES; ++i) number(s, i) = factor_of(number(s, i) * sum[lower_of(i)]);
 }
 
 // y (images, TOKENS, WIDTH) of qkv (images, TOKENS, 3 WIDTH), which lacks its bias b (3 WIDTH,).
@@ -113,27 +103,30 @@ __device__ __forceinline__ void add_up(Sum (&s)[PARTS], real* sums) {
     }
 }
 
-// ds = scale p (ds - sum of p ds over the keys), for a warp's 16 queries.
+// ds = scale p (ds - sum of p ds over the keys), for a warp's 16 queries, as factors.
 __device__ __forceinline__ void softmax_slopes(Sum (&ds)[TILES], Sum (&p)[TILES], real scale) {
     real along[2] = {};
 #pragma unroll
     for (int i = 0; i < 8 * TILES; ++i) along[lower_of(i)] += number(ds, i) * number(p, i);
     for (int lower = 0; lower < 2; ++lower) along[lower] = row_sum(along[lower]);
 #pragma unroll
-    for (int i = 0; i < 8 * TILES; ++i) number(ds, i) = scale * number(p, i) * (number(ds, i) - along[lower_of(i)]);
+    for (int i = 0; i < 8 * TILES; ++i)
+        number(ds, i) = factor_of(scale * number(p, i) * (number(ds, i) - along[lower_of(i)]));
 }
 
 // dqkv (images, TOKENS, 3 WIDTH) for dy (images, TOKENS, WIDTH), with qkv and b as above; partial (images, 3 WIDTH):
 // an image's share of the bias's gradient.
 extern "C" __global__ void attention_backward(const storage* dy, const storage* qkv, const storage* b, real scale,
                                               storage* dqkv, real* partial) {
-    storage *q = reinterpret_cast<storage*>(memory), *k = q + ROWS * PITCH, *v = k + ROWS * PITCH, *g = v + ROWS * PITCH;
-    storage *weights = g + ROWS * PITCH, *slopes = weights + ROWS * SCORES_PITCH;  // p and ds (ROWS, ROWS)
-    real* sums = reinterpret_cast<real*>(k);  // (3, TILES, HEAD), once k is read no more
+    storage *q = reinterpret_cast<storage*>(memory), *g = q + ROWS * PITCH, *k = g + ROWS * PITCH, *v = k + ROWS * PITCH;
+    storage *weights = IN_PLACE ? k : v + ROWS * PITCH, *slopes = weights + ROWS * SCORES_PITCH;  // p and ds (ROWS, ROWS)
+    storage* unused = IN_PLACE ? q : v;                       // at the end
+    real* sums = reinterpret_cast<real*>(IN_PLACE ? g : k);   // at the end, too: (3, TILES, HEAD)
     const big start = (big)(blockIdx.x / HEADS) * TOKENS * WIDTH;
     const int head = blockIdx.x % HEADS * HEAD, warp = threadIdx.x / WARP, first = 16 * warp;
-    for (int part = 0; part < 3; ++part)
-        fetch(q + part * ROWS * PITCH, qkv + 3 * start + part * WIDTH + head, 3 * WIDTH, b + part * WIDTH + head);
+    fetch(q, qkv + 3 * start + head, 3 * WIDTH, b + head);
+    fetch(k, qkv + 3 * start + WIDTH + head, 3 * WIDTH, b + WIDTH + head);
+    fetch(v, qkv + 3 * start + 2 * WIDTH + head, 3 * WIDTH, b + 2 * WIDTH + head);
     fetch(g, dy + start + head, WIDTH, nullptr);
     __syncthreads();
 
@@ -143,26 +136,31 @@ extern "C" __global__ void attention_backward(const storage* dy, const storage* 
     for (int d = 0; d < PARTS; ++d) {
         const Factor rows = left(g + first * PITCH + 16 * d, PITCH);
 #pragma unroll
-        for (int j = 0; j < TILES; ++j) multiply(ds[j], rows, right<true>(v + 16 * j * PITCH + 16 * d, PITCH));
+        for (int j = 0; j < TILES; ++j) multiply(ds[j], rows, right_transposed(v + 16 * j * PITCH + 16 * d, PITCH));
     }
     softmax_slopes(ds, p, scale);
-    leave(p, weights + first * SCORES_PITCH, SCORES_PITCH);
-    leave(ds, slopes + first * SCORES_PITCH, SCORES_PITCH);
+    const auto share = [&] {
+        leave(p, weights + first * SCORES_PITCH, SCORES_PITCH);
+        leave(ds, slopes + first * SCORES_PITCH, SCORES_PITCH);
+    };
+    if (!IN_PLACE) share();
 #pragma unroll
     for (int j = 0; j < TILES; ++j)
         for (int d = 0; d < PARTS; ++d) multiply(dq[d], as_left(ds[j]), right(k + 16 * j * PITCH + 16 * d, PITCH));
+    if (IN_PLACE) { __syncthreads(); share(); }
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < TILES; ++i) {
-        const Factor to_k = left<true>(slopes + 16 * i * SCORES_PITCH + first, SCORES_PITCH);
-        const Factor to_v = left<true>(weights + 16 * i * SCORES_PITCH + first, SCORES_PITCH);
+        const Factor to_k = left_transposed(slopes + 16 * i * SCORES_PITCH + first, SCORES_PITCH);
+        const Factor to_v = left_transposed(weights + 16 * i * SCORES_PITCH + first, SCORES_PITCH);
         for (int d = 0; d < PARTS; ++d) {
             multiply(dk[d], to_k, right(q + 16 * i * PITCH + 16 * d, PITCH));
             multiply(dv[d], to_v, right(g + 16 * i * PITCH + 16 * d, PITCH));
         }
     }
+    if (IN_PLACE) __syncthreads();
     const auto finish = [&](Sum(&s)[PARTS], int part) {
-        put(s, v + first * PITCH, dqkv + 3 * start + part * WIDTH + head, 3 * WIDTH, first);  // v is read no more
+        put(s, unused + first * PITCH, dqkv + 3 * start + part * WIDTH + head, 3 * WIDTH, first);
         add_up(s, sums + (part * TILES + warp) * HEAD);
     };
     finish(dq, 0); finish(dk, 1); finish(dv, 2);

@@ -1,20 +1,26 @@
 // The instructions of tensor cores, which C++ has no words for. They need a GPU of compute capability 8.0.
-// Away from a GPU, tests/helpers/cuda_on_cpu/tensor_core.h stands in for this file.
+// Away from a GPU, tests/helpers/cuda_on_cpu/tensor_core.cuh stands in for this file.
 //
-// Source: NVIDIA, PTX ISA 8.0, "Warp-level matrix instructions": mma.m16n8k16, ldmatrix.
+// Source: NVIDIA, PTX ISA 8.0, "Warp-level matrix instructions": mma.m16n8k16, mma.m16n8k8, ldmatrix.
 #pragma once
 
-// c (16, 8) += a (16, 16) b (16, 8), spread over the lanes of a warp as the hardware wants it.
-__device__ __forceinline__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+// c (16, 8) += a (16, K) b (K, 8), spread over the lanes of a warp as the hardware wants it: K = 16 numbers of
+// bfloat16, two in a register, or K = 8 of TF32.
+__device__ __forceinline__ void multiply_add(float (&c)[4], const unsigned* a, const unsigned* b) {
+#if STORAGE == 16
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+#else
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+#endif
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// Four matrices (8, 8) from shared memory: lane 8 i + r says where row r of matrix i begins (at 16 bytes). Lane
-// 4 r + c gets row r, columns 2 c and 2 c + 1 of each; TRANSPOSED: column r, rows 2 c and 2 c + 1.
-template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(const storage* row, unsigned (&x)[4]) {
+// Four matrices from shared memory, of 8 rows of 16 bytes: lane 8 i + r says where row r of matrix i begins. Lane
+// 4 r + c gets word c of row r of each. TRANSPOSED, for numbers of 2 bytes: column r, rows 2 c and 2 c + 1.
+template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(const storage* row, unsigned* x) {
     const unsigned at = (unsigned)__cvta_generic_to_shared(row);
     if (TRANSPOSED)
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -29,4 +35,11 @@ __device__ __forceinline__ unsigned rounded_pair(float first, float second) {
     unsigned pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
     return pair;
+}
+
+// x rounded to TF32, 10 bits of mantissa: the tensor cores would cut off the rest.
+__device__ __forceinline__ float rounded_tf32(float x) {
+    unsigned bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    return __uint_as_float(bits);
 }

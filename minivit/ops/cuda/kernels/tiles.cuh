@@ -1,46 +1,87 @@
-// Tiles of 16 by 16 numbers, which a warp multiplies on tensor cores: bfloat16 in, sums in float.
+// Tiles of 16 by 16 numbers, which a warp multiplies on tensor cores: bfloat16 or TF32 in, sums in float.
 //
 // Which lane holds which number is the hardware's choice. Lane 4 r + c holds, of a Sum, rows r and r + 8, columns
-// 2 c, 2 c + 1, 2 c + 8 and 2 c + 9.
+// 2 c, 2 c + 1, 2 c + 8 and 2 c + 9. Of TF32 factors it wants columns c and c + 4 of eight, not 2 c and 2 c + 1: where
+// one factor is such a Sum, both take the eight in the order 0 2 4 6 1 3 5 7, which changes no sum.
 #pragma once
 #include "tensor_core.cuh"
+#define CHUNK (16 / (int)sizeof(storage))  // numbers in 16 bytes
+#define STEPS (8 / CHUNK)                  // instructions along a tile: 1 for bfloat16, 2 for TF32
 
-struct Factor { unsigned x[4]; };    // a tile of a left or right factor, two numbers a register
-struct Sum { real x[2][2][2]; };     // a tile of a product: [right half][lower half][neighbour]
+struct Factor { unsigned x[4 * STEPS]; };  // a tile of a left or right factor
+struct Sum { real x[2][2][2]; };           // a tile of a product: [right half][lower half][neighbour]
+
+// x as a factor holds it. (bfloat16 is rounded when it is stored.)
+__device__ __forceinline__ real factor_of(real x) { return STORAGE == 16 ? x : rounded_tf32(x); }
 
 // Where a lane finds its row of a tile that lies in shared memory, rows `pitch` apart.
 __device__ __forceinline__ const storage* down(const storage* tile, int pitch) {
     const int lane = threadIdx.x % WARP;
-    return tile + lane % 16 * pitch + lane / 16 * 8;
+    return tile + lane % 16 * pitch + lane / 16 * CHUNK;
 }
 __device__ __forceinline__ const storage* across(const storage* tile, int pitch) {
     const int lane = threadIdx.x % WARP;
-    return tile + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * 8;
+    return tile + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * CHUNK;
 }
 
-// A tile as a left factor, or as a right one; TRANSPOSED: its transpose.
-template <bool TRANSPOSED = false> __device__ __forceinline__ Factor left(const storage* tile, int pitch) {
+// A tile as a left factor.
+__device__ __forceinline__ Factor left(const storage* tile, int pitch) {
     Factor f;
-    load_matrices<TRANSPOSED>(TRANSPOSED ? across(tile, pitch) : down(tile, pitch), f.x);
+#pragma unroll
+    for (int s = 0; s < STEPS; ++s) load_matrices<false>(down(tile, pitch) + 8 * s, f.x + 4 * s);
     return f;
 }
-template <bool TRANSPOSED = false> __device__ __forceinline__ Factor right(const storage* tile, int pitch) {
+
+// The transpose of a tile as a right factor.
+__device__ __forceinline__ Factor right_transposed(const storage* tile, int pitch) {
     Factor f;
-    load_matrices<!TRANSPOSED>(TRANSPOSED ? across(tile, pitch) : down(tile, pitch), f.x);
+#pragma unroll
+    for (int s = 0; s < STEPS; ++s) load_matrices<false>(across(tile, pitch) + 8 * s, f.x + 4 * s);
     return f;
+}
+
+// The transpose of a tile as a left factor; a tile as a right factor.
+__device__ __forceinline__ Factor left_transposed(const storage* tile, int pitch) {
+    Factor f;
+#if STORAGE == 16
+    load_matrices<true>(across(tile, pitch), f.x);
+#else
+    const storage* from = tile + threadIdx.x % 4 * 2 * pitch + threadIdx.x % WARP / 4;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) f.x[i] = __float_as_uint(from[(i / 4 * 8 + i / 2 % 2) * pitch + i % 2 * 8]);
+#endif
+    return f;
+}
+__device__ __forceinline__ Factor right(const storage* tile, int pitch) {
+    Factor f;
+#if STORAGE == 16
+    load_matrices<true>(down(tile, pitch), f.x);
+#else
+    const storage* from = tile + threadIdx.x % 4 * 2 * pitch + threadIdx.x % WARP / 4;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) f.x[i] = __float_as_uint(from[(i / 4 * 8 + i % 2) * pitch + i / 2 % 2 * 8]);
+#endif
+    return f;
+}
+
+// A product, its numbers rounded as `factor_of` does, as the left factor of the next one: it lies right already.
+__device__ __forceinline__ Factor as_left(const Sum& s) {
+#if STORAGE == 16
+    return {{rounded_pair(s.x[0][0][0], s.x[0][0][1]), rounded_pair(s.x[0][1][0], s.x[0][1][1]),
+             rounded_pair(s.x[1][0][0], s.x[1][0][1]), rounded_pair(s.x[1][1][0], s.x[1][1][1])}};
+#else
+    Factor f;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) f.x[i] = __float_as_uint(s.x[i / 4][i % 2][i / 2 % 2]);
+    return f;
+#endif
 }
 
 // c += a b.
 __device__ __forceinline__ void multiply(Sum& c, const Factor& a, const Factor& b) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
-        multiply_add(reinterpret_cast<real(&)[4]>(c.x[half]), a.x, b.x[2 * half], b.x[2 * half + 1]);
-}
-
-// A product as the left factor of the next one: it lies right already.
-__device__ __forceinline__ Factor as_left(const Sum& s) {
-    return {{rounded_pair(s.x[0][0][0], s.x[0][0][1]), rounded_pair(s.x[0][1][0], s.x[0][1][1]),
-             rounded_pair(s.x[1][0][0], s.x[1][0][1]), rounded_pair(s.x[1][1][0], s.x[1][1][1])}};
+    for (int i = 0; i < 2 * STEPS; ++i)
+        multiply_add(reinterpret_cast<real(&)[4]>(c.x[i % 2]), a.x + i / 2 * 4, b.x + i / 2 * 4 + i % 2 * 2);
 }
 
 // Number i of the 8 N that a lane holds of a row of N tiles; whether it lies in the lower of the lane's two rows.
@@ -50,6 +91,14 @@ template <int N> __device__ __forceinline__ real& number(Sum (&s)[N], int i) {
 __device__ __forceinline__ int lower_of(int i) { return i / 2 % 2; }
 __device__ __forceinline__ int column_of(int i) {
     return i / 8 * 16 + i / 4 % 2 * 8 + threadIdx.x % 4 * 2 + i % 2;
+}
+
+// A warp's row of N tiles into shared memory, rows `pitch` apart.
+template <int N> __device__ __forceinline__ void leave(Sum (&s)[N], storage* into, int pitch) {
+    storage* from = into + threadIdx.x % WARP / 4 * pitch + threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < 4 * N; ++i)
+        save<2>(from + i % 2 * 8 * pitch + i / 2 * 8, s[i / 4].x[i / 2 % 2][i % 2]);
 }
 
 // Over the four lanes that share a row, and over the eight that share a column.
