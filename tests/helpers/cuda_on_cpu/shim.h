@@ -36,7 +36,7 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 
 namespace cuda_on_cpu {
 enum State { running, at_block, at_warp, done };
-struct Thread { ucontext_t context; std::vector<char> stack; State state; char slot[2][32]; int phase; };
+struct Thread { ucontext_t context; std::vector<char> stack; State state; char slot[2][32]; int phase, came[2]; };  // came: to barriers of the block, of the warp
 static std::vector<Thread> threads;
 static ucontext_t scheduler;
 static int current;
@@ -44,17 +44,18 @@ static int current;
 inline void wait(State what) {
     const int self = current;
     threads[self].state = what;
+    ++threads[self].came[what == at_warp];
     swapcontext(&threads[self].context, &scheduler);
 }
 
-// Whether all that `self` waits for have come: those of its block, or of its warp, that still run.
+// Whether all that `self` waits for have come to the same barrier: those of its block, or of its warp, that still run.
 inline bool may_go(int self) {
     const State what = threads[self].state;
     if (what == running) return true;
     const int first = what == at_warp ? self / 32 * 32 : 0;
     const int last = what == at_warp ? std::min<int>(first + 32, threads.size()) : threads.size();
     for (int i = first; i < last; ++i)
-        if (threads[i].state != what && threads[i].state != done) return false;
+        if (threads[i].state != done && threads[i].came[what == at_warp] < threads[self].came[what == at_warp]) return false;
     return true;
 }
 
@@ -63,11 +64,28 @@ template <typename Body> void trampoline(unsigned low, unsigned high) {
     body_of((Body*)((uintptr_t)low | (uintptr_t)high << 32));
 }
 
+// Let a warp's threads run until all of them wait for other warps, or are done; returns how often one ran.
+inline int run_warp(int warp) {
+    int moved = 0;
+    for (;;) {
+        std::vector<int> ready;
+        for (int i = 32 * warp; i < std::min<int>(32 * warp + 32, threads.size()); ++i)
+            if (threads[i].state != done && may_go(i)) ready.push_back(i);
+        if (ready.empty()) return moved;
+        for (int i : ready) {
+            current = i; threadIdx = {i, 0, 0};
+            threads[i].state = running;
+            swapcontext(&scheduler, &threads[i].context);
+            ++moved;
+        }
+    }
+}
+
 template <typename Body> void run_block(Body body) {
     threads.resize(blockDim.x);
     for (int i = 0; i < blockDim.x; ++i) {
         Thread& t = threads[i];
-        t.state = running; t.phase = 0;
+        t.state = running; t.phase = t.came[0] = t.came[1] = 0;
         t.stack.resize(1 << 16);
         getcontext(&t.context);
         t.context.uc_stack.ss_sp = t.stack.data(); t.context.uc_stack.ss_size = t.stack.size();
@@ -75,20 +93,15 @@ template <typename Body> void run_block(Body body) {
         const uintptr_t p = (uintptr_t)&body;
         makecontext(&t.context, (void (*)())trampoline<Body>, 2, (unsigned)p, (unsigned)(p >> 32));
     }
-    for (;;) {
-        std::vector<int> ready;
-        bool all_done = true;
-        for (int i = 0; i < blockDim.x; ++i) {
-            all_done &= threads[i].state == done;
-            if (threads[i].state != done && may_go(i)) ready.push_back(i);
-        }
-        if (all_done) return;
-        if (ready.empty()) { fprintf(stderr, "the block waits for threads that never come\n"); abort(); }
-        for (int i : ready) {
-            current = i; threadIdx = {i, 0, 0};
-            threads[i].state = running;
-            swapcontext(&scheduler, &threads[i].context);
-        }
+    // A warp goes as far as it can before the next one begins, and every other block begins with its last warp: what
+    // was not waited for is found out.
+    const int warps = (blockDim.x + 31) / 32, finished = blockDim.x;
+    for (int done_threads = 0, moved = 1; done_threads < finished;) {
+        if (!moved) { fprintf(stderr, "the block waits for threads that never come\n"); abort(); }
+        moved = done_threads = 0;
+        for (int w = 0; w < warps; ++w)
+            moved += run_warp(blockIdx.x % 2 ? warps - 1 - w : w);
+        for (const Thread& t : threads) done_threads += t.state == done;
     }
 }
 
