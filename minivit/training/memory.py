@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minivit.model import ViTConfig, count_params
+from minivit.ops.cuda.attention_in_tiles import room_for
 from minivit.training.settings import TrainSettings
 
 
@@ -20,8 +21,9 @@ def estimated_bytes(config: ViTConfig, settings: TrainSettings) -> int:
     images = -(-settings.batch_size // settings.accumulate)
     stream = config.tokens * config.width
     # The stream, both norms' results, q k v, attention's result and both branches' results: 9 D a token. The MLP
-    # keeps what GELU got and gave. Scores are padded to a multiple of 8.
-    scores = config.heads * config.tokens * -(-config.tokens // 8) * 8
+    # keeps what GELU got and gave. Scores are padded to a multiple of 8; tiles never store them.
+    in_tiles = settings.precision != "float32" and room_for(config.tokens, config.width // config.heads)
+    scores = 0 if in_tiles else config.heads * config.tokens * -(-config.tokens // 8) * 8
     block = 9 * stream + 2 * config.tokens * config.mlp_width + scores
     kept = config.depth * stream + block if settings.recompute else config.depth * block
     # In the backward pass of one block its gradients are as large as what they belong to.

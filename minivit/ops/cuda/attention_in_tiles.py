@@ -38,12 +38,15 @@ def fits(x: Array, heads: int) -> bool:
     tokens, width = x.shape[1], x.shape[2] // heads
     return (
         (x.dtype.name == "bfloat16" or (x.dtype == np.float32 and not exact()))
-        and tokens <= _TOKENS
-        and width <= _WIDTH
-        and width % 16 == 0
+        and room_for(tokens, width)
         and int(array_module(x).cuda.Device().compute_capability) >= 80
         and _shared(tokens, width, x.itemsize, backward=True) <= shared_limit(array_module(x))
     )
+
+
+def room_for(tokens: int, width: int) -> bool:
+    """Whether the registers have room for sequences of `tokens` and heads of a `width`."""
+    return tokens <= _TOKENS and width <= _WIDTH and width % 16 == 0
 
 
 def attention(qkv: Array, bias: Array, heads: int) -> tuple[Array, InTiles]:
