@@ -107,11 +107,9 @@ def test_normalise_names_the_channels_that_do_not_fit():
         normalise(np.zeros((2, 3, 4, 4), np.uint8), (0.5,), (1.0, 1.0, 1.0))
 
 
-@pytest.mark.gpu
-def test_normalise_on_a_gpu():
-    cupy = pytest.importorskip("cupy")
+def test_normalise_on_a_gpu(xp):
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5), np.uint8)
     arguments = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
     np.testing.assert_allclose(
-        normalise(cupy.asarray(images), *arguments).get(), normalise(images, *arguments), rtol=1e-6, atol=1e-6
+        normalise(xp.asarray(images), *arguments).get(), normalise(images, *arguments), rtol=1e-6, atol=1e-6
     )

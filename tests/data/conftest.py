@@ -1,0 +1,3 @@
+"""Shared by the tests of data."""
+
+from helpers.device import xp as xp
