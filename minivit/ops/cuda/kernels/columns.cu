@@ -11,12 +11,13 @@
 #define SQRT_HALF ((real)0.70710678118654752)
 #define INV_SQRT_2PI ((real)0.39894228040143268)
 
-// The share of a standard normal below x, and d(x Phi(x)) / dx. ERF picks the form.
+// The share of a standard normal below x, and d(x Phi(x)) / dx. ERF picks the form; (1 + tanh u) / 2 is computed as
+// 1 / (1 + exp(-2 u)), which takes a GPU half the instructions and loses no digits where it is small.
 __device__ __forceinline__ real normal_share(real x) {
 #if ERF
     return (1 + erf(x * SQRT_HALF)) / 2;
 #else
-    return (1 + tanh(SQRT_2_OVER_PI * x * (1 + CUBIC * x * x))) / 2;
+    return 1 / (1 + exp(-2 * SQRT_2_OVER_PI * x * (1 + CUBIC * x * x)));
 #endif
 }
 __device__ __forceinline__ real gelu_slope(real x) {

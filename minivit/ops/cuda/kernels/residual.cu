@@ -33,7 +33,8 @@ extern "C" __global__ void residual(const storage* z, const storage* x, const Ad
     }
     float u[8] = {};
     if (rate > 0) uniform8(*address, site, first / 8, u);
-    big image = first / per_image, next = (image + 1) * per_image - first;  // where the next image begins, from `first`
+    big image = path_rate > 0 ? first / per_image : 0;  // a division of 64 bits takes longer than all the rest
+    big next = (image + 1) * per_image - first;         // where the next image begins, from `first`
     real path = path_rate > 0 ? path_of(image, *address, site, path_rate, path_scale) : 1;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
