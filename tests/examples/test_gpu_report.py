@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.cifar_files import random_images, write_binary
 
 from minivit.training.config import read_values
 
@@ -87,3 +88,17 @@ def test_the_configuration_is_the_model_of_the_report(report: Any) -> None:
     values = read_values(ROOT / "examples" / "cifar10_gpu.toml")
     assert tuple(values[name] for name in ("width", "depth", "heads")) == report.MODELS["384x7"]
     assert values["batch_size"] in report.BATCHES
+
+
+def test_the_training_is_kept_beside_the_report(report: Any, tmp_path: Path) -> None:
+    """On the CPU, with a small model: all else as on a GPU."""
+    write_binary(tmp_path, "cifar10", *random_images(100, 10), *random_images(10, 10, seed=1))
+    small = "--device cpu --precision float32 --width 16 --depth 1 --heads 1 --batch-size 50 --warmup-epochs 0"
+    found = report.train(str(tmp_path), 1, tmp_path / "report_run", *small.split())
+    assert found["epochs"] == 1
+    assert found["last_epoch"]["epoch"] == "1"
+    assert (tmp_path / "report_run" / "checkpoints").is_dir()
+    assert "train: {'epochs': 1" in report.table({"machine": {}, "train": found})
+    refused = report.train(str(tmp_path), 1, tmp_path / "other_run", "--device", "cuda")
+    if "error" in refused:  # no GPU here
+        assert "device 'cuda' cannot be used" in refused["error"]
