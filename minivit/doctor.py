@@ -133,6 +133,7 @@ def gpu_findings(cupy: Any, extra: str) -> Iterator[Finding]:
         return
     yield Finding("GPU", f"{properties['name'].decode()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
     yield gpu_result(cupy, extra)
+    yield graph_finding(extra)
 
 
 def gpu_result(cupy: Any, extra: str) -> Finding:
@@ -149,6 +150,18 @@ def gpu_result(cupy: Any, extra: str) -> Finding:
     if errors["float64"] < 1e-12 and errors["bfloat16"] < 0.1:
         return Finding("result on the GPU", f"a linear layer and a layer norm agree with NumPy's to {found}")
     return Finding("result on the GPU", f"differs from NumPy's by {found}", "report it: this is a bug", True)
+
+
+def graph_finding(extra: str) -> Finding:
+    """Whether `--graph auto` can record a training step."""
+    from minivit.ops.cuda.graph import why_no_graph
+
+    reason = why_no_graph()
+    if reason is None:
+        return Finding("CUDA graphs", f"nvmath-python {importlib.metadata.version('nvmath-python')}")
+    return Finding(
+        "CUDA graphs", f"none ({reason.partition(';')[0]}); --graph auto has no effect", f'pip install -e ".[{extra}]"'
+    )
 
 
 def _gpu_error(cupy: Any, kind: str) -> float:

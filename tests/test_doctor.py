@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import pytest
+from helpers import stand_in
 from helpers.command import minivit
 from helpers.device import xp as xp
 
@@ -82,6 +83,17 @@ def test_a_gpu_that_works(xp: Any) -> None:
     assert "agree with NumPy's" in finding.found
     assert "in float64 and" in finding.found
     assert "in bfloat16" in finding.found, "its header is another"
+
+
+def test_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    without = doctor.graph_finding("cuda12")
+    assert "nvmath-python cannot be used" in without.found
+    assert "--graph auto has no effect" in without.found
+    assert (without.fix, without.wrong) == ('pip install -e ".[cuda12]"', False)
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", stand_in.nvmath_cublas)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.0.0")
+    assert doctor.graph_finding("cuda12") == doctor.Finding("CUDA graphs", "nvmath-python 1.0.0")
 
 
 def _cupy(error: str) -> Any:
