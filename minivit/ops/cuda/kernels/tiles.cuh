@@ -14,55 +14,43 @@ struct Sum { real x[2][2][2]; };           // a tile of a product: [right half][
 // x as a factor holds it. (bfloat16 is rounded when it is stored.)
 __device__ __forceinline__ real factor_of(real x) { return STORAGE == 16 ? x : rounded_tf32(x); }
 
-// Where a lane finds its row of a tile that lies in shared memory, rows `pitch` apart.
-__device__ __forceinline__ const storage* down(const storage* tile, int pitch) {
+// Where a lane finds its row of 16 bytes in a tile in shared memory, rows `pitch` apart: the lanes go down 16 rows
+// first, or down eight and ACROSS.
+template <bool ACROSS> __device__ __forceinline__ const storage* place(const storage* tile, int pitch) {
     const int lane = threadIdx.x % WARP;
-    return tile + lane % 16 * pitch + lane / 16 * CHUNK;
-}
-__device__ __forceinline__ const storage* across(const storage* tile, int pitch) {
-    const int lane = threadIdx.x % WARP;
-    return tile + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * CHUNK;
+    return ACROSS ? tile + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * CHUNK
+                  : tile + lane % 16 * pitch + lane / 16 * CHUNK;
 }
 
-// A tile as a left factor.
-__device__ __forceinline__ Factor left(const storage* tile, int pitch) {
+// A tile whose rows lie along the sums that it is multiplied into.
+template <bool ACROSS> __device__ __forceinline__ Factor along_rows(const storage* tile, int pitch) {
     Factor f;
 #pragma unroll
-    for (int s = 0; s < STEPS; ++s) load_matrices<false>(down(tile, pitch) + 8 * s, f.x + 4 * s);
+    for (int s = 0; s < STEPS; ++s) load_matrices<false>(place<ACROSS>(tile, pitch) + 8 * s, f.x + 4 * s);
     return f;
 }
 
-// The transpose of a tile as a right factor.
-__device__ __forceinline__ Factor right_transposed(const storage* tile, int pitch) {
-    Factor f;
-#pragma unroll
-    for (int s = 0; s < STEPS; ++s) load_matrices<false>(across(tile, pitch) + 8 * s, f.x + 4 * s);
-    return f;
-}
-
-// The transpose of a tile as a left factor; a tile as a right factor.
-__device__ __forceinline__ Factor left_transposed(const storage* tile, int pitch) {
+// A tile whose columns do.
+template <bool ACROSS> __device__ __forceinline__ Factor along_columns(const storage* tile, int pitch) {
     Factor f;
 #if STORAGE == 16
-    load_matrices<true>(across(tile, pitch), f.x);
+    load_matrices<true>(place<ACROSS>(tile, pitch), f.x);
 #else
     const storage* from = tile + threadIdx.x % 4 * 2 * pitch + threadIdx.x % WARP / 4;
 #pragma unroll
-    for (int i = 0; i < 8; ++i) f.x[i] = __float_as_uint(from[(i / 4 * 8 + i / 2 % 2) * pitch + i % 2 * 8]);
+    for (int i = 0; i < 8; ++i) {
+        const int odd = ACROSS ? i / 2 % 2 : i % 2, half = ACROSS ? i % 2 : i / 2 % 2;
+        f.x[i] = __float_as_uint(from[(i / 4 * 8 + odd) * pitch + half * 8]);
+    }
 #endif
     return f;
 }
-__device__ __forceinline__ Factor right(const storage* tile, int pitch) {
-    Factor f;
-#if STORAGE == 16
-    load_matrices<true>(down(tile, pitch), f.x);
-#else
-    const storage* from = tile + threadIdx.x % 4 * 2 * pitch + threadIdx.x % WARP / 4;
-#pragma unroll
-    for (int i = 0; i < 8; ++i) f.x[i] = __float_as_uint(from[(i / 4 * 8 + i % 2) * pitch + i / 2 % 2 * 8]);
-#endif
-    return f;
-}
+
+// A tile, or its transpose, as a left or a right factor.
+__device__ __forceinline__ Factor left(const storage* tile, int pitch) { return along_rows<false>(tile, pitch); }
+__device__ __forceinline__ Factor left_transposed(const storage* tile, int pitch) { return along_columns<true>(tile, pitch); }
+__device__ __forceinline__ Factor right(const storage* tile, int pitch) { return along_columns<false>(tile, pitch); }
+__device__ __forceinline__ Factor right_transposed(const storage* tile, int pitch) { return along_rows<true>(tile, pitch); }
 
 // A product, its numbers rounded as `factor_of` does, as the left factor of the next one: it lies right already.
 __device__ __forceinline__ Factor as_left(const Sum& s) {
