@@ -44,3 +44,18 @@ inline unsigned rounded_pair(float first, float second) {
 #endif
 }
 inline float rounded_tf32(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & ~0x1fffu); }
+
+// What is copied is not there before the thread waits for it.
+struct Copy { storage* into; const storage* from; bool given; };
+static std::vector<std::vector<Copy>> on_their_way;
+
+inline void copy_16_bytes(storage* into, const storage* from, bool given) {
+    if ((uintptr_t)into % 16 || (uintptr_t)from % 16) { fprintf(stderr, "cp.async: not at 16 bytes\n"); abort(); }
+    on_their_way.resize(blockDim.x);
+    on_their_way[threadIdx.x].push_back({into, from, given});
+}
+inline void wait_for_copies() {
+    for (const Copy& c : on_their_way[threadIdx.x])
+        if (c.given) memcpy(c.into, c.from, 16); else memset(c.into, 0, 16);
+    on_their_way[threadIdx.x].clear();
+}

@@ -24,18 +24,26 @@
 
 extern __shared__ __align__(16) char memory[];
 
-// from (TOKENS, HEAD), rows `step` apart, plus b (HEAD,) where it is given, into shared memory; rows beyond are 0.
-__device__ __forceinline__ void fetch(storage* into, const storage* from, int step, const storage* b) {
-#pragma unroll 4
-    for (int i = threadIdx.x; i < ROWS * HEAD / CHUNK; i += TILES * WARP) {
-        const int row = i / (HEAD / CHUNK), at = i % (HEAD / CHUNK) * CHUNK;
-        real v[CHUNK] = {}, bias[CHUNK] = {};
-        if (row < TOKENS) {
-            load<CHUNK>(from + (big)row * step + at, v);
-            if (b) load<CHUNK>(b + at, bias);
-        }
+// A thread's share of a head (ROWS, HEAD): 16 bytes of every so many rows, always the same columns.
+#define COLUMN (threadIdx.x % (HEAD / CHUNK) * CHUNK)
+#define AT_ONCE (TILES * WARP / (HEAD / CHUNK))  // rows; a few threads are left over where HEAD is 48
+#define FIRST_ROW (threadIdx.x / (HEAD / CHUNK) < AT_ONCE ? threadIdx.x / (HEAD / CHUNK) : ROWS)
+
+// Begin to copy a head from memory, rows `step` apart, into shared memory; rows beyond the last token become 0.
+__device__ __forceinline__ void fetch(storage* into, const storage* from, int step) {
+    for (int row = FIRST_ROW; row < ROWS; row += AT_ONCE)
+        copy_16_bytes(into + row * PITCH + COLUMN, from + (big)(row < TOKENS ? row : 0) * step + COLUMN, row < TOKENS);
+}
+
+// Add the bias b (HEAD,), where it is given, to what the thread itself has copied, and round it as a factor is.
+__device__ __forceinline__ void add_bias(storage* head, const storage* b) {
+    if (STORAGE == 16 && !b) return;
+    real bias[CHUNK] = {}, v[CHUNK];
+    if (b) load<CHUNK>(b + COLUMN, bias);
+    for (int row = FIRST_ROW; row < TOKENS; row += AT_ONCE) {
+        load<CHUNK>(head + row * PITCH + COLUMN, v);
         for (int n = 0; n < CHUNK; ++n) v[n] = factor_of(v[n] + bias[n]);
-        save<CHUNK>(into + row * PITCH + at, v);
+        save<CHUNK>(head + row * PITCH + COLUMN, v);
     }
 }
 
@@ -81,9 +89,14 @@ extern "C" __global__ void attention(const storage* qkv, const storage* b, real 
     storage *q = reinterpret_cast<storage*>(memory), *k = q + ROWS * PITCH, *v = k + ROWS * PITCH;
     const big start = (big)(blockIdx.x / HEADS) * TOKENS * WIDTH;
     const int head = blockIdx.x % HEADS * HEAD, first = threadIdx.x / WARP * 16;
-    for (int part = 0; part < 3; ++part)
-        fetch(q + part * ROWS * PITCH, qkv + 3 * start + part * WIDTH + head, 3 * WIDTH, b + part * WIDTH + head);
+    storage* parts[3] = {q, k, v};
+#pragma unroll
+    for (int i = 0; i < 3; ++i) fetch(parts[i], qkv + 3 * start + i * WIDTH + head, 3 * WIDTH);
+    wait_for_copies();
+#pragma unroll
+    for (int i = 0; i < 3; ++i) add_bias(parts[i], b + i * WIDTH + head);
     __syncthreads();
+
     Sum p[TILES] = {}, out[PARTS] = {};
     weigh(p, q + first * PITCH, k, scale);
 #pragma unroll
@@ -124,10 +137,14 @@ extern "C" __global__ void attention_backward(const storage* dy, const storage* 
     real* sums = reinterpret_cast<real*>(IN_PLACE ? g : k);   // at the end, too: (3, TILES, HEAD)
     const big start = (big)(blockIdx.x / HEADS) * TOKENS * WIDTH;
     const int head = blockIdx.x % HEADS * HEAD, warp = threadIdx.x / WARP, first = 16 * warp;
-    fetch(q, qkv + 3 * start + head, 3 * WIDTH, b + head);
-    fetch(k, qkv + 3 * start + WIDTH + head, 3 * WIDTH, b + WIDTH + head);
-    fetch(v, qkv + 3 * start + 2 * WIDTH + head, 3 * WIDTH, b + 2 * WIDTH + head);
-    fetch(g, dy + start + head, WIDTH, nullptr);
+    storage* parts[3] = {q, k, v};
+#pragma unroll
+    for (int i = 0; i < 3; ++i) fetch(parts[i], qkv + 3 * start + i * WIDTH + head, 3 * WIDTH);
+    fetch(g, dy + start + head, WIDTH);
+    wait_for_copies();
+#pragma unroll
+    for (int i = 0; i < 3; ++i) add_bias(parts[i], b + i * WIDTH + head);
+    add_bias(g, nullptr);
     __syncthreads();
 
     Sum p[TILES] = {}, ds[TILES] = {}, dq[PARTS] = {}, dk[PARTS] = {}, dv[PARTS] = {};

@@ -1,7 +1,8 @@
-// The instructions of tensor cores, which C++ has no words for. They need a GPU of compute capability 8.0.
+// The instructions around tensor cores, which C++ has no words for. They need a GPU of compute capability 8.0.
 // Away from a GPU, tests/helpers/cuda_on_cpu/tensor_core.cuh stands in for this file.
 //
-// Source: NVIDIA, PTX ISA 8.0, "Warp-level matrix instructions": mma.m16n8k16, mma.m16n8k8, ldmatrix.
+// Source: NVIDIA, PTX ISA 8.0, "Warp-level matrix instructions": mma.m16n8k16, mma.m16n8k8, ldmatrix;
+// "Asynchronous copy": cp.async.
 #pragma once
 
 // c (16, 8) += a (16, K) b (K, 8), spread over the lanes of a warp as the hardware wants it: K = 16 numbers of
@@ -43,3 +44,11 @@ __device__ __forceinline__ float rounded_tf32(float x) {
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
     return __uint_as_float(bits);
 }
+
+// 16 bytes from memory into shared memory, or zeros if not `given`; the thread goes on, and many are on their way at once.
+__device__ __forceinline__ void copy_16_bytes(storage* into, const storage* from, bool given) {
+    const unsigned at = (unsigned)__cvta_generic_to_shared(into);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(at), "l"(from), "r"(given ? 16 : 0) : "memory");
+}
+// Until all that this thread copies is there.
+__device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
