@@ -101,7 +101,7 @@ def _pieces(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:
     mlp = (x, random(width, hidden), random(hidden), random(hidden, width), bias, config.gelu)
     yield from pair("MLP", depth, ops.mlp, ops.mlp_backward, mlp)
     yield Piece("residual sum", 2 * depth, lambda: ops.residual(z, x, 0.0, 0.0, None), 3 * z.nbytes)
-    yield Piece("sum of gradients", 2 * depth, lambda: z + x, 3 * z.nbytes)
+    yield Piece("sum of gradients", 2 * depth, lambda: ops.add(z, x), 3 * z.nbytes)
     yield from _ends(xp, workload, storage)
 
 

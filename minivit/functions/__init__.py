@@ -33,11 +33,12 @@ from minivit.functions.pooling import (
     pool_mean,
     pool_mean_backward,
 )
-from minivit.functions.residual import residual, residual_backward
+from minivit.functions.residual import add, residual, residual_backward
 from minivit.functions.softmax import softmax, softmax_backward
 
 __all__ = [
     "GeluForm",
+    "add",
     "add_positions",
     "add_positions_backward",
     "attention",

@@ -42,3 +42,8 @@ def residual(z: Array, x: Array, rate: float, path_rate: float, key: Key | None)
 def residual_backward(dy: Array, cache: ResidualCache) -> tuple[Array, Array]:
     """Gradients (dz, dx) for dy (B, ...): dz is dy itself, dx like dy. Changes no argument."""
     return dy, dropout_backward(drop_path_backward(dy, cache.drop_path), cache.dropout)
+
+
+def add(dz: Array, dx: Array) -> Array:
+    """What reaches a stream that went two ways, on and into a branch: the sum of both gradients, dz and dx (B, ...)."""
+    return dz + dx

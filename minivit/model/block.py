@@ -68,12 +68,12 @@ def block_backward(dy: Array, cache: BlockCache, ops: Any) -> tuple[Array, Block
     dz, dx = ops.residual_backward(dy, cache.residual2)
     dx, dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias = ops.mlp_backward(dx, cache.mlp)
     dx, dnorm2_gain, dnorm2_bias = ops.layer_norm_backward(dx, cache.norm2)
-    dz = dz + dx
+    dz = ops.add(dz, dx)
 
     dz, dx = ops.residual_backward(dz, cache.residual1)
     dx, dqkv_weight, dqkv_bias, dout_weight, dout_bias = ops.multi_head_attention_backward(dx, cache.attention)
     dx, dnorm1_gain, dnorm1_bias = ops.layer_norm_backward(dx, cache.norm1)
-    return dz + dx, BlockParams(
+    return ops.add(dz, dx), BlockParams(
         norm1_gain=dnorm1_gain,
         norm1_bias=dnorm1_bias,
         qkv_weight=dqkv_weight,

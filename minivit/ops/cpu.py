@@ -30,6 +30,7 @@ from minivit.ops.kernels import gelu as gelu_kernels
 from minivit.ops.kernels.bias import add_bias, column_sums
 from minivit.ops.kernels.layer_norm import layer_norm_rows, layer_norm_rows_backward
 from minivit.ops.reference import (  # noqa: F401  (as they are: fast enough, or not in a step)
+    add,
     add_positions,
     add_positions_backward,
     attention,

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from helpers.cases import random
 
-from minivit.functions import drop_path, dropout, residual, residual_backward
+from minivit.functions import add, drop_path, dropout, residual, residual_backward
 from minivit.gradcheck.catalog import DROP_KEY
+
+
+def test_gradients_of_a_stream_that_went_two_ways_add_up():
+    dz, dx = random(1, 2, 3, 4), random(2, 2, 3, 4)
+    before = dz.copy(), dx.copy()
+    assert np.array_equal(add(dz, dx), before[0] + before[1])
+    assert np.array_equal(dz, before[0])
+    assert np.array_equal(dx, before[1])
 
 
 def test_is_the_sum_of_the_stream_and_the_dropped_branch():

@@ -3,7 +3,7 @@
     linear, mlp             products by cuBLAS; bias, GELU and their gradients in one pass
     layer_norm              a row at a time, in registers
     multi_head_attention    straight from the merged q k v; in bfloat16 one kernel each way, for short sequences
-    residual, dropout       masks drawn inside the kernel, the same as NumPy's
+    residual, dropout, add  masks drawn inside the kernel, the same as NumPy's
     add_positions           its gradient, summed over the batch
 
 Arrays are CuPy's in bfloat16, float32 or float64; statistics and the gradients of parameters are float32 or
@@ -15,6 +15,7 @@ from minivit.ops import reference
 from minivit.ops.cuda.attention import multi_head_attention, multi_head_attention_backward  # noqa: F401
 from minivit.ops.cuda.embedding import add_positions_backward  # noqa: F401
 from minivit.ops.cuda.residual import (  # noqa: F401
+    add,
     dropout,
     dropout_backward,
     residual,

@@ -43,6 +43,7 @@ class Masks(NamedTuple):
     path_rate: float
 
 
+_NOTHING_DROPPED = Masks(None, 0, 0.0, 0.0)
 AddressedMask = Masks | DropoutCache
 
 
@@ -70,6 +71,15 @@ def residual_backward(dy: Array, cache: Masks | ResidualCache) -> tuple[Array, A
     if cache.address is None:
         return dy, dy
     return dy, _apply(None, array_module(dy).ascontiguousarray(dy), cache)
+
+
+def add(dz: Array, dx: Array) -> Array:
+    """Twin of `functions.add`: dz, dx (B, ...)."""
+    xp = array_module(dz)
+    dz, dx = xp.ascontiguousarray(dz), xp.ascontiguousarray(dx)
+    if dz.shape != dx.shape or not stored(dz, dx):
+        return fn.add(dz, dx)
+    return _apply(dz, dx, _NOTHING_DROPPED)
 
 
 def dropout(x: Array, rate: float, key: AnyKey | None) -> tuple[Array, AddressedMask]:
@@ -102,7 +112,7 @@ def _masks(x: Array, rate: float, path_rate: float, key: AnyKey | None) -> Masks
         if not 0.0 <= value < 1.0:
             raise ValueError(f"dropout: {name} {value} is not in [0, 1); a rate of 1 would drop everything")
     if key is None or rate == path_rate == 0.0:
-        return Masks(None, 0, 0.0, 0.0)
+        return _NOTHING_DROPPED
     address = key.address if isinstance(key, DeviceKey) else array_module(x).asarray(words(key))
     return Masks(address, key.site, rate, path_rate)
 

@@ -78,6 +78,17 @@ def test_twin_equals_its_readable_function(xp: Any, ops: types.ModuleType, case:
 
 
 @every_dtype
+def test_two_gradients_add_up(xp: Any, ops: types.ModuleType, dtype: np.dtype) -> None:
+    rng = np.random.default_rng(0)
+    dz, dx = (rng.standard_normal((3, 5, 7)).astype(dtype) for _ in range(2))
+    exact = dz.astype(np.float64) + dx.astype(np.float64)
+    found = ops.add(xp.asarray(dz), xp.asarray(dx))
+    assert found.dtype == dtype
+    assert np.array_equal(found.get(), exact.astype(dtype))
+    assert error(ops.add(xp.asarray(dz)[:, ::-1], xp.asarray(dx)[:, ::-1]), exact[:, ::-1]) < TOLERANCE[dtype]
+
+
+@every_dtype
 def test_gradient_of_positions(xp: Any, ops: types.ModuleType, dtype: np.dtype) -> None:
     dy = np.random.default_rng(0).standard_normal((9, 3, 8)).astype(dtype)
     same, found = ops.add_positions_backward(xp.asarray(dy), EmbeddingCache())
