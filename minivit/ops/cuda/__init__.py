@@ -2,7 +2,7 @@
 
     linear, mlp             products by cuBLAS; bias, GELU and their gradients in one pass
     layer_norm              a row at a time, in registers
-    multi_head_attention    straight from the merged q k v; in bfloat16 one kernel each way, for short sequences
+    multi_head_attention    straight from the merged q k v; for short sequences one kernel each way
     residual, dropout, add  masks drawn inside the kernel, the same as NumPy's
     add_positions           its gradient, summed over the batch
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minivit import functions as fn
-from minivit.arrays import Array
+from minivit.arrays import Array, cast
 from minivit.functions.attention import MultiHeadAttentionCache
 from minivit.functions.linear import LinearCache
 from minivit.ops.cuda import attention_by_products as by_products
 from minivit.ops.cuda import attention_in_tiles as in_tiles
-from minivit.ops.cuda.launch import stored
+from minivit.ops.cuda.launch import like, stored
 from minivit.ops.cuda.products import product
 from minivit.ops.cuda.twins import linear, linear_backward, products_backward, rows_of
 
@@ -32,7 +32,7 @@ def multi_head_attention(
         x.ndim == 3 and heads >= 1 and x.shape[-1] % heads == 0
         and qkv_weight.shape == (x.shape[-1], 3 * x.shape[-1]) and qkv_bias.shape == qkv_weight.shape[1:]
     )  # fmt: skip
-    if not shapes_fit or not stored(*parameters) or x.dtype != qkv_weight.dtype:
+    if not shapes_fit or not stored(*parameters) or not like(x, qkv_weight):
         return fn.multi_head_attention(x, *parameters, heads)
     attention = in_tiles.attention if in_tiles.fits(x, heads) else by_products.attention
     qkv = product(rows_of(x), qkv_weight).reshape(*x.shape[:-1], -1)
@@ -47,10 +47,11 @@ def multi_head_attention_backward(
     """Twin of `functions.multi_head_attention_backward`: dy (B, T, D)."""
     if isinstance(cache, MultiHeadAttentionCache):
         return fn.multi_head_attention_backward(dy, cache)
-    dy, dout_weight, dout_bias = linear_backward(dy, cache.out)
+    dtype, x = dy.dtype, cache.qkv.x
+    dy, dout_weight, dout_bias = linear_backward(cast(dy, x.dtype), cache.out)
     if isinstance(cache.attention, in_tiles.InTiles):
         dqkv, dqkv_bias = in_tiles.attention_backward(dy, cache.attention)
     else:
         dqkv, dqkv_bias = by_products.attention_backward(dy, cache.attention)
     dx, dqkv_weight = products_backward(rows_of(dqkv), cache.qkv)
-    return dx.reshape(dy.shape), dqkv_weight, dqkv_bias, dout_weight, dout_bias
+    return cast(dx.reshape(x.shape), dtype), dqkv_weight, dqkv_bias, dout_weight, dout_bias

@@ -15,6 +15,8 @@ PIECES = np.dtype([("from", np.uint64, _COUNT), ("start", np.int64, _COUNT), ("s
 
 def gather(buffer: Array, views: list[Array], arrays: list[Array], add: bool) -> None:
     """Copy arrays, one for each of `views` into `buffer` (size,) and of its shape; or add them where `add` is true."""
+    if buffer.dtype not in (np.float32, np.float64) or [x.shape for x in arrays] != [v.shape for v in views]:
+        raise ValueError(f"gather: a float32 or float64 buffer needs arrays of its views' shapes, got {buffer.dtype}")
     xp, first = array_module(buffer), buffer.data.ptr  # type: ignore[attr-defined]
     given = [xp.ascontiguousarray(cast(x, buffer.dtype)) for x in arrays]
     for i in range(0, len(views), _COUNT):

@@ -65,9 +65,11 @@ class Graph:
         try:
             work()
             return self.stream.end_capture()
-        except Exception as error:
+        except BaseException as error:
             with contextlib.suppress(Exception):  # what failed may have ended the capture, too
                 self.stream.end_capture()
+            if not isinstance(error, Exception):
+                raise
             said = str(error).strip().splitlines() or [type(error).__name__]
             warnings.warn(
                 f"a step cannot be recorded as a CUDA graph here ({said[0]}); it goes on without", stacklevel=2

@@ -64,6 +64,11 @@ def stored(*arrays: Any) -> bool:
     )
 
 
+def like(x: Any, w: Any) -> bool:
+    """Whether x can be multiplied by w: of its library and type, and not empty. Its rows may be copied first."""
+    return type(x) is type(w) and x.dtype == w.dtype and x.size > 0
+
+
 def real_dtype(x: Array) -> Any:
     """What is computed in, and what gradients of parameters are: float32, or float64 for float64."""
     return np.float64 if x.dtype == np.float64 else np.float32

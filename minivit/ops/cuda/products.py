@@ -69,7 +69,8 @@ def _cupy_gemm(xp: Any) -> Gemm:
 def exact_products(wanted: bool = True) -> Iterator[None]:
     """Inside, float32 is multiplied as float32: for comparisons, at a fraction of the speed; with wanted=False as TF32.
 
-    CuPy's own products are, too, which the readable functions are made of.
+    CuPy's own products are, too, which the readable functions are made of. That setting is the whole process's: two
+    threads that want different ones have to take turns.
     """
     token = _exact.set(wanted)
     try:

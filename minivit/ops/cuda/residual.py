@@ -118,6 +118,7 @@ def _masks(x: Array, rate: float, path_rate: float, key: AnyKey | None) -> Masks
 
 
 def _apply(z: Array | None, x: Array, masks: Masks) -> Array:
+    x = x if stored(x) else x.copy()  # a view may begin anywhere; a copy begins where the kernel reads 16 bytes
     y, real = array_module(x).empty_like(x), real_dtype(x)
     rates = [f(r) for r in (masks.rate, masks.path_rate) for f in (np.float32, lambda r: real(1.0 / (1.0 - r)))]
     size = [np.int64(x.size), np.int32(x.size // x.shape[0])]

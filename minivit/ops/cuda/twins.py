@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivit import functions as fn
-from minivit.arrays import Array, array_module
+from minivit.arrays import Array, array_module, cast
 from minivit.functions.gelu import GeluForm
 from minivit.functions.layer_norm import LayerNormCache
 from minivit.functions.linear import LinearCache
@@ -21,6 +21,7 @@ from minivit.ops.cuda.launch import (
     Columns,
     column_sums,
     launch,
+    like,
     norm_warps,
     real_dtype,
     row_blocks,
@@ -41,7 +42,7 @@ def rows_of(x: Array) -> Array:
 
 def linear(x: Array, w: Array, b: Array) -> tuple[Array, LinearCache]:
     """Twin of `functions.linear`: x (..., D_in), w (D_in, D_out), b (D_out,)."""
-    if w.ndim != 2 or b.shape != w.shape[1:] or x.shape[-1:] != w.shape[:1] or not stored(w, b) or x.dtype != w.dtype:
+    if w.ndim != 2 or b.shape != w.shape[1:] or x.shape[-1:] != w.shape[:1] or not stored(w, b) or not like(x, w):
         return fn.linear(x, w, b)
     y = product(rows_of(x), w)
     Columns(y).change("add_bias", [y, b])
@@ -119,7 +120,7 @@ def mlp(
     """Twin of `functions.mlp`: x (..., D), fc1_weight (D, F), fc2_weight (F, D)."""
     parameters = (fc1_weight, fc1_bias, fc2_weight, fc2_bias)
     shapes_fit = x.shape[-1:] == fc1_weight.shape[:1] and fc1_bias.shape == fc1_weight.shape[1:]
-    if not shapes_fit or form not in ("tanh", "erf") or not stored(*parameters) or x.dtype != fc1_weight.dtype:
+    if not shapes_fit or form not in ("tanh", "erf") or not stored(*parameters) or not like(x, fc1_weight):
         return fn.mlp(x, *parameters, form, rate, key)
     pre = product(rows_of(x), fc1_weight)
     h = array_module(pre).empty_like(pre)
@@ -133,8 +134,8 @@ def mlp_backward(dy: Array, cache: FusedMlpCache | MlpCache) -> tuple[Array, Arr
     """Twin of `functions.mlp_backward`: dy (..., D)."""
     if isinstance(cache, MlpCache):
         return fn.mlp_backward(dy, cache)
-    dh, dfc2_weight, dfc2_bias = linear_backward(dy, cache.fc2)
+    dh, dfc2_weight, dfc2_bias = linear_backward(cast(dy, cache.pre.dtype), cache.fc2)
     dh = rows_of(dropout_backward(dh, cache.dropout))  # an array of its own: linear_backward made it
     dfc1_bias = Columns(dh, erf=cache.form == "erf").sums("gelu_backward", [dh, cache.pre, cache.bias])
     dx, dfc1_weight = products_backward(dh, cache.fc1)
-    return dx.reshape(cache.fc1.x.shape), dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias
+    return cast(dx.reshape(cache.fc1.x.shape), dy.dtype), dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias

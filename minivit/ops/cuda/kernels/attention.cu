@@ -69,11 +69,11 @@ __device__ __forceinline__ void weigh(Sum (&s)[TILES], const storage* q, const s
         for (int j = 0; j < TILES; ++j) multiply(s[j], rows, right_transposed(k + 16 * j * PITCH + 16 * d, PITCH));
     }
     const real factor = scale * LOG2_E;  // exp2 is the hardware's own
-    real top[2] = {LOWEST, LOWEST}, sum[2] = {};
+    real top[2] = {NOTHING, NOTHING}, sum[2] = {};
 #pragma unroll
     for (int i = 0; i < 8 * TILES; ++i) {
         real& x = number(s, i);
-        x = column_of(i) < TOKENS ? x * factor : LOWEST;
+        x = column_of(i) < TOKENS ? x * factor : NOTHING;
         top[lower_of(i)] = x > top[lower_of(i)] ? x : top[lower_of(i)];
     }
     for (int lower = 0; lower < 2; ++lower) top[lower] = row_max(top[lower]);

@@ -25,10 +25,10 @@ typedef long long big;  // indices into all of an array: `long` has but 32 bits 
 
 #define WARP 32
 #define ALL_LANES 0xffffffffu
-#define LOWEST ((real)-3.0e38f)  // below every number that a model makes
+#define NOTHING ((real)(-1e308 * 10))  // minus infinity: what no number is below
 
-// V numbers that lie side by side, read and written in one access: 8 bytes of bfloat16, 16 of float.
-template <int V> struct __align__(V * sizeof(storage)) Pack { storage x[V]; };
+// V numbers that lie side by side, read and written in accesses of 16 bytes at most: no array need lie at more.
+template <int V> struct __align__(V * sizeof(storage) < 16 ? V * sizeof(storage) : 16) Pack { storage x[V]; };
 
 template <int V> __device__ __forceinline__ void load(const storage* from, real (&into)[V]) {
     const Pack<V> pack = *reinterpret_cast<const Pack<V>*>(from);

@@ -13,7 +13,7 @@ extern "C" __global__ void cross_entropy(const storage* logits, const long long*
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
     if (row >= images) return;
     const storage* z = logits + (big)row * classes;
-    real top = LOWEST;
+    real top = NOTHING;
     int best = classes;  // the first of the largest, as argmax
     for (int c = lane; c < classes; c += WARP)
         if (widen(z[c]) > top) { top = widen(z[c]); best = c; }

@@ -12,11 +12,11 @@ extern "C" __global__ void softmax(storage* s, real scale, int rows) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
     if (row >= rows) return;
     storage* at = s + (big)row * STRIDE;
-    real v[CHUNKS], top = LOWEST, sum = 0;
+    real v[CHUNKS], top = NOTHING, sum = 0;
 #pragma unroll
     for (int c = 0; c < CHUNKS; ++c) {
         const int j = c * WARP + lane;
-        v[c] = j < COLUMNS ? widen(at[j]) * scale : LOWEST;
+        v[c] = j < COLUMNS ? widen(at[j]) * scale : NOTHING;
         top = v[c] > top ? v[c] : top;
     }
     top = warp_max(top);
