@@ -1,17 +1,19 @@
 """Where a step's time goes on a GPU: each fused function alone, at the sizes of a workload.
 
 The GPU is given something long to do before the clock starts, so that the host has queued every run by then: what is
-measured is the GPU's time, not the host's. Attention is measured both ways, whichever the model takes.
+measured is the GPU's time, not the host's. Attention is measured by products, too, where the model takes tiles.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minivit.arrays import Array
+from minivit.bench.timing import seconds_of
 from minivit.bench.workload import Workload
 from minivit.ops import choose_ops
 from minivit.ops.cuda import attention_by_products, attention_in_tiles
@@ -52,19 +54,26 @@ def measure_pieces(workload: Workload) -> dict[str, dict[str, float]]:
 
 
 def _gpu_seconds(xp: Any, run: Callable[[], Any]) -> float:
-    """Seconds of one run on the GPU, the mean of several after two that are not counted."""
-    run()
-    run()
+    """Seconds of one run on the GPU, the mean of several after some that are not counted."""
     large = xp.zeros((_SIZE, _SIZE), dtype=np.float32)
-    start, end = xp.cuda.Event(), xp.cuda.Event()
-    for _ in range(4):
+    for work in (run, lambda: large @ large):
+        work()
+    host = _RUNS * seconds_of(run)  # at least, to queue them: the GPU may be waited for
+    busy = _between_marks(xp, lambda: large @ large, 2) / 2
+    for _ in range(1 + math.ceil(2 * host / busy)):
         large @ large
+    return _between_marks(xp, run, _RUNS) / _RUNS
+
+
+def _between_marks(xp: Any, run: Callable[[], Any], times: int) -> float:
+    """Seconds that the GPU takes for so many runs; waits for them."""
+    start, end = xp.cuda.Event(), xp.cuda.Event()
     start.record()
-    for _ in range(_RUNS):
+    for _ in range(times):
         run()
     end.record()
     end.synchronize()
-    return float(xp.cuda.get_elapsed_time(start, end)) / 1e3 / _RUNS
+    return float(xp.cuda.get_elapsed_time(start, end)) / 1e3
 
 
 def _pieces(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:

@@ -20,7 +20,7 @@ from minivit.model import Flat, ViTParams, named, vit, vit_backward
 from minivit.model.params import copied_as
 from minivit.ops import choose_ops
 from minivit.ops.cuda.gather import gather
-from minivit.ops.cuda.graph import Graph, nvmath_gemm, why_no_graph
+from minivit.ops.cuda.graph import Graph, GraphMemory, nvmath_gemm, why_no_graph
 from minivit.ops.cuda.loss import cross_entropy_in_part
 from minivit.ops.cuda.products import exact_products
 from minivit.ops.cuda.residual import DeviceKey, words
@@ -63,8 +63,8 @@ class DeviceSteps:
         self.stream: Any = None  # where recorded steps run; None: each step is queued launch by launch
         if settings.graph == "auto" and settings.optimizer == "adamw" and why_no_graph() is None:
             self.stream = xp.cuda.Stream()
-            self.gemm, self.pool = nvmath_gemm(xp, self.stream), xp.cuda.MemoryPool()
-            weakref.finalize(self, self.pool.free_all_blocks)  # a pool that is forgotten keeps its memory
+            self.gemm, self.memory = nvmath_gemm(xp, self.stream), GraphMemory(xp)
+            weakref.finalize(self, self.memory.pool.free_all_blocks)  # a pool that is forgotten keeps its memory
 
     def begin(self, epoch: int, batches: list[np.ndarray]) -> None:
         """Copy what the steps of an epoch need to know, and start its sums at 0."""
@@ -113,7 +113,7 @@ class DeviceSteps:
         """The same as a graph, one for each size of a batch: its tables are copied to where the graph reads them."""
         if images not in self.graphs:
             fixed = {name: x.copy() if name in _MOVING else x for name, x in table.items()}
-            self.graphs[images] = Graph(self.xp, self.stream, self.gemm, self.pool), fixed
+            self.graphs[images] = Graph(self.xp, self.stream, self.gemm, self.memory), fixed
         graph, fixed = self.graphs[images]
         with self.stream:
             for name in _MOVING:

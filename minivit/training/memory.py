@@ -22,7 +22,8 @@ def estimated_bytes(config: ViTConfig, settings: TrainSettings) -> int:
     stream = config.tokens * config.width
     # The stream, both norms' results, q k v, attention's result and both branches' results: 9 D a token. The MLP
     # keeps what GELU got and gave. Scores are padded to a multiple of 8; tiles never store them.
-    in_tiles = settings.precision != "float32" and room_for(config.tokens, config.width // config.heads)
+    fused = settings.precision != "float32" and settings.ops != "reference"
+    in_tiles = fused and room_for(config.tokens, config.width // config.heads, stored)
     scores = 0 if in_tiles else config.heads * config.tokens * -(-config.tokens // 8) * 8
     block = 9 * stream + 2 * config.tokens * config.mlp_width + scores
     kept = config.depth * stream + block if settings.recompute else config.depth * block

@@ -238,7 +238,7 @@ class RawModule:
         ) -> None:
             assert shared_mem <= launch.max_dynamic_shared_size_bytes, "no more shared memory without asking"
             arguments = [a._array if isinstance(a, ndarray) else a for a in args]
-            recorder.do(lambda: cuda_on_cpu.run(self.build, name, grid, block, arguments))
+            recorder.do(lambda: cuda_on_cpu.run(self.build, name, grid, block, arguments, shared_mem))
 
         launch.max_dynamic_shared_size_bytes = 48 * 1024  # what every GPU gives, until more is asked for
         return launch
@@ -268,6 +268,9 @@ module.lib = types.SimpleNamespace(
 
 class MemoryPool:
     """Its memory is NumPy's."""
+
+    def __init__(self, allocator: Any = None) -> None:
+        self.allocator = allocator
 
     def malloc(self, size: int) -> None:
         raise NotImplementedError

@@ -17,6 +17,7 @@ from minivit.ops.cuda.products import exact
 from minivit.ops.cuda.source import Build, build
 
 _TILE = 16  # tokens of a warp
+SMALLEST = 99 * 1024  # bytes of shared memory of a block: compute capabilities 8.6, 8.9 and 12.0
 _TOKENS, _WIDTH = 128, 64  # at most: what registers have room for, of tokens and of numbers of a head
 
 
@@ -38,15 +39,18 @@ def fits(x: Array, heads: int) -> bool:
     tokens, width = x.shape[1], x.shape[2] // heads
     return (
         (x.dtype.name == "bfloat16" or (x.dtype == np.float32 and not exact()))
-        and room_for(tokens, width)
         and int(array_module(x).cuda.Device().compute_capability) >= 80
-        and _shared(tokens, width, x.itemsize, backward=True) <= shared_limit(array_module(x))
+        and room_for(tokens, width, x.itemsize, shared_limit(array_module(x)))
     )
 
 
-def room_for(tokens: int, width: int) -> bool:
-    """Whether the registers have room for sequences of `tokens` and heads of a `width`."""
-    return tokens <= _TOKENS and width <= _WIDTH and width % 16 == 0
+def room_for(tokens: int, width: int, itemsize: int, shared: int = SMALLEST) -> bool:
+    """Whether sequences of `tokens` and heads of a `width` find room in the registers, and in `shared` bytes.
+
+    Of shared memory every GPU with tensor cores for bfloat16 has SMALLEST for a block.
+    """
+    in_registers = tokens <= _TOKENS and width <= _WIDTH and width % 16 == 0
+    return in_registers and shared_bytes(tokens, width, itemsize, backward=True) <= shared
 
 
 def attention(qkv: Array, bias: Array, heads: int) -> tuple[Array, InTiles]:
@@ -74,11 +78,11 @@ def program(tokens: int, width: int, heads: int, dtype: str = "bfloat16") -> Bui
 def _launch(kernel: str, qkv: Array, heads: int, arguments: list[object]) -> None:
     batch, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // (3 * heads)
     warps, backward = -(-tokens // _TILE), kernel == "attention_backward"
-    shared = _shared(tokens, width, qkv.itemsize, backward)
+    shared = shared_bytes(tokens, width, qkv.itemsize, backward)
     launch(program(tokens, width, heads, qkv.dtype.name), kernel, (batch * heads,), warps * WARP, arguments, shared)
 
 
-def _shared(tokens: int, width: int, itemsize: int, backward: bool) -> int:
+def shared_bytes(tokens: int, width: int, itemsize: int, backward: bool) -> int:
     """Bytes of shared memory of a block: q, k, v; on the way back also dy, and p and ds.
 
     Rows are 16 bytes longer than what they hold. float32's p and ds take the place of k and v: see the kernel.

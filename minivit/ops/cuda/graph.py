@@ -40,18 +40,39 @@ def nvmath_gemm(xp: Any, stream: Any) -> Gemm:
     return Gemm(cublas.gemm_ex, cublas.gemm_strided_batched_ex, handle, workspace)
 
 
+class GraphMemory:
+    """Memory that only recorded work uses: one after another, several graphs can share it.
+
+    When a GPU's memory is full, CuPy's pool gives back what seems unused, where a graph still writes. That is
+    counted: a graph that was recorded before it is recorded anew.
+    """
+
+    def __init__(self, xp: Any) -> None:
+        self.xp, self.full = xp, 0
+        self.pool = xp.cuda.MemoryPool(self._allocate)
+
+    def _allocate(self, size: int) -> Any:
+        try:
+            return self.xp.cuda.MemoryPointer(self.xp.cuda.Memory(size), 0)
+        except Exception:
+            self.full += 1
+            raise
+
+
 class Graph:
     """Some work that is always the same, run once as it is, then recorded, then launched."""
 
-    def __init__(self, xp: Any, stream: Any, gemm: Gemm, pool: Any) -> None:
-        """`pool` is memory that only recorded work uses: one after another, several graphs can share one."""
-        self.xp, self.stream, self.gemm, self.pool = xp, stream, gemm, pool
-        self.runs, self.graph = 0, None
+    def __init__(self, xp: Any, stream: Any, gemm: Gemm, memory: GraphMemory) -> None:
+        self.xp, self.stream, self.gemm, self.memory = xp, stream, gemm, memory
+        self.runs, self.graph, self.full = 0, None, 0
 
     def run(self, work: Callable[[], None]) -> None:
         """Do `work`. The first time it compiles kernels and fills the pool, the second it is recorded."""
         with self._place():
+            if self.graph is not None and self.full != self.memory.full:
+                self.graph, self.runs = None, 0
             if self.runs == 1:
+                self.full = self.memory.full
                 self.graph = self._record(work)
             if self.graph is None:
                 work()
@@ -78,5 +99,5 @@ class Graph:
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[None]:
-        with self.stream, self.xp.cuda.using_allocator(self.pool.malloc), products_by(self.gemm):
+        with self.stream, self.xp.cuda.using_allocator(self.memory.pool.malloc), products_by(self.gemm):
             yield

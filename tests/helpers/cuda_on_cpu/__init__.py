@@ -59,8 +59,9 @@ def _library(build: Build) -> ctypes.CDLL:
         )
         launch = "launch" if _waits(text, name) else "launch_alone"
         lines.append(
-            f'extern "C" void run_{name}(const int* grid, const int* block, void** arguments)'
-            f" {{ cuda_on_cpu::{launch}(grid, block, [=] {{ {name}({given}); }}); }}"
+            f'extern "C" int run_{name}(const int* grid, const int* block, long shared, void** arguments) {{'
+            f" cuda_on_cpu::poison(); cuda_on_cpu::{launch}(grid, block, [=] {{ {name}({given}); }});"
+            " return cuda_on_cpu::kept_within(shared); }"
         )
     whole = "\n".join(lines)
     digest = hashlib.sha256((whole + SHIM.read_text() + str(build.options)).encode()).hexdigest()[:20]
@@ -90,10 +91,13 @@ def _waits(text: str, kernel: str) -> bool:
     return any(word in body for word in ("warp_sum", "warp_max", "__shfl", "__sync"))
 
 
-def run(build: Build, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any]) -> None:
+def run(
+    build: Build, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any], shared: int = 0
+) -> None:
     """Run a kernel on NumPy arrays (None: a null pointer) and NumPy scalars, as CuPy would launch it.
 
-    Raises TypeError where an argument's type is not the kernel's: on a GPU that would be silent nonsense.
+    Raises TypeError where an argument's type is not the kernel's: on a GPU that would be silent nonsense; and
+    RuntimeError where the kernel writes beyond the `shared` bytes of memory that a block is given.
     """
     parameters = signatures(build.file)[kernel]
     if len(arguments) != len(parameters):
@@ -116,4 +120,5 @@ def run(build: Build, kernel: str, grid: tuple[int, ...], block: tuple[int, ...]
             keep.append(np.array(argument))
             pointers[i] = keep[-1].ctypes.data
     sizes = [(ctypes.c_int * 3)(*size, *(1,) * (3 - len(size))) for size in (grid, block)]
-    getattr(_library(build), f"run_{kernel}")(*sizes, pointers)
+    if not getattr(_library(build), f"run_{kernel}")(*sizes, ctypes.c_long(shared), pointers):
+        raise RuntimeError(f"{kernel} writes beyond the {shared} bytes of shared memory that it is given")

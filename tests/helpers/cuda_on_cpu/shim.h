@@ -35,6 +35,14 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 }
 
 namespace cuda_on_cpu {
+// What a block was not given stays as it was; what is read there is NaN.
+inline void poison() { memset(memory, 0xff, sizeof(memory)); }
+inline int kept_within(long shared) {
+    for (long i = shared; i < (long)sizeof(memory); ++i)
+        if ((unsigned char)memory[i] != 0xff) return 0;
+    return 1;
+}
+
 enum State { running, at_block, at_warp, done };
 struct Thread { ucontext_t context; std::vector<char> stack; State state; char slot[2][32]; int phase, came[2]; };  // came: to barriers of the block, of the warp
 static std::vector<Thread> threads;

@@ -12,6 +12,7 @@ from minivit.arrays import Array
 from minivit.data import normalise, random_crop_and_flip
 from minivit.functions.attention import split_heads
 from minivit.ops.cuda.attention_in_tiles import program as attention_program
+from minivit.ops.cuda.attention_in_tiles import shared_bytes
 from minivit.ops.cuda.gather import PIECES
 from minivit.ops.cuda.source import build
 from minivit.randomness import PURPOSES, Key, generator
@@ -57,7 +58,9 @@ def test_layer_norm(dtype: np.dtype, width: int) -> None:
     mean, rstd, partial = np.empty(rows, real), np.empty(rows, real), np.empty((blocks, 2, width), real)
     program = build("layer_norm", dtype.name, WIDTH=width)
     run(program, "layer_norm", (3,), (128,), [x, g, b, real(1e-6), np.int32(rows), y, mean, rstd])
-    run(program, "layer_norm_backward", (blocks,), (128,), [dy, x, g, mean, rstd, np.int32(rows), dx, partial])
+    shared = 4 * 2 * width * np.dtype(real).itemsize
+    given = [dy, x, g, mean, rstd, np.int32(rows), dx, partial]
+    run(program, "layer_norm_backward", (blocks,), (128,), given, shared)
     expected, cache = fn.layer_norm(exact(x), exact(g), exact(b))
     dx_expected, dg, db = fn.layer_norm_backward(exact(dy), cache)
     assert_close(y, expected, dtype)
@@ -127,8 +130,9 @@ def test_attention_in_tiles(dtype: np.dtype, tokens: int, width: int, heads: int
     dqkv, partial = np.empty_like(qkv), np.empty((images, 3 * channels), np.float32)
     program = attention_program(tokens, width, heads, dtype.name)
     grid, threads = (images * heads,), (-(-tokens // 16) * 32,)
-    run(program, "attention", grid, threads, [qkv, b, scale, y])
-    run(program, "attention_backward", grid, threads, [dy, qkv, b, scale, dqkv, partial])
+    forward, backward = (shared_bytes(tokens, width, dtype.itemsize, backward) for backward in (False, True))
+    run(program, "attention", grid, threads, [qkv, b, scale, y], forward)
+    run(program, "attention_backward", grid, threads, [dy, qkv, b, scale, dqkv, partial], backward)
     q, k, v = split_heads(exact((exact(qkv) + exact(b)).astype(dtype)), heads)
     expected, cache = fn.attention(q, k, v)
     by_head = exact(dy).reshape(images, tokens, heads, width).swapaxes(1, 2)
@@ -138,6 +142,10 @@ def test_attention_in_tiles(dtype: np.dtype, tokens: int, width: int, heads: int
     def assert_near(found: Array, expected: Array, size: float) -> None:
         error = np.linalg.norm(exact(found) - expected)
         assert error < tolerance * size, error / size
+        if (
+            size == float(np.linalg.norm(expected)) and expected.size > 5000
+        ):  # rounding, unlike cutting off, shrinks nothing
+            assert abs(np.vdot(exact(found), expected) / size**2 - 1) < tolerance / 10
 
     assert_near(y.reshape(images, tokens, heads, width).swapaxes(1, 2), expected, float(np.linalg.norm(expected)))
     for part, d in enumerate(fn.attention_backward(by_head, cache)):
@@ -146,12 +154,46 @@ def test_attention_in_tiles(dtype: np.dtype, tokens: int, width: int, heads: int
         assert_near(sums[part], d.sum(axis=2), size * tokens**0.5)  # the keys' sums are 0 but for rounding
 
 
+@pytest.mark.parametrize("dtype", list(ATTENTION_TOLERANCE), ids=str)
+def test_attention_of_large_scores_and_of_none(dtype: np.dtype) -> None:
+    """Scores of a thousand are no trouble, but a query whose scores are all -inf has no weights: NaN, as NumPy says."""
+    tokens, width = 21, 16
+    qkv, b, scale = random(1, tokens, 3 * width, dtype=dtype), np.zeros(3 * width, dtype), np.float32(0.25)
+    qkv[..., :width] *= dtype.type(1000)
+    qkv[0, 3, :width], qkv[0, :, width] = -np.inf, 1
+    qkv[0, 3, 1:width] = 0
+    y = np.empty((1, tokens, width), dtype)
+    program, shared = (
+        attention_program(tokens, width, 1, dtype.name),
+        shared_bytes(tokens, width, dtype.itemsize, False),
+    )
+    run(program, "attention", (1,), (64,), [qkv, b, scale, y], shared)
+    q, k, v = np.split(exact(qkv), 3, axis=-1)
+    with np.errstate(invalid="ignore"):
+        expected, _ = fn.attention(q, k, v)
+    assert np.array_equal(np.isnan(exact(y)), np.isnan(expected))
+    assert np.isnan(expected).sum() == width
+    there = ~np.isnan(expected)
+    error = np.linalg.norm(exact(y)[there] - expected[there]) / np.linalg.norm(expected[there])
+    assert error < 0.3, "a softmax of large scores is nearly a choice, and rounding may choose another"
+
+
+def test_shared_memory_that_was_not_given_is_missed() -> None:
+    x, program = random(1, 21, 48, dtype=BFLOAT16), attention_program(21, 16, 1)
+    with pytest.raises(RuntimeError, match="writes beyond the 1000 bytes of shared memory"):
+        run(program, "attention", (1,), (64,), [x, x[0, 0].copy(), np.float32(1), x[..., :16].copy()], 1000)
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("path_rate", [0.0, 0.5])
 @pytest.mark.parametrize("with_z", [True, False])
-def test_residual_draws_the_masks_of_numpy(dtype: np.dtype, rate: float, path_rate: float, with_z: bool) -> None:
-    key, per_image = Key(2**40 + 7, "dropout", 3, 11, site=6), 21
-    z, x = (random(4, per_image, dtype=dtype, seed=i) for i in range(2))
+@pytest.mark.parametrize(("images", "per_image"), [(4, 21), (19, 3), (17, 8)])
+def test_residual_draws_the_masks_of_numpy(
+    dtype: np.dtype, rate: float, path_rate: float, with_z: bool, images: int, per_image: int
+) -> None:
+    """Also of more images than a block of the generator draws for, and of images smaller than a thread's numbers."""
+    key = Key(2**40 + 7, "dropout", 3, 11, site=6)
+    z, x = (random(images, per_image, dtype=dtype, seed=i) for i in range(2))
     address = np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch], np.uint64)
     y = np.empty_like(x)
     real = real_of(dtype)

@@ -22,7 +22,8 @@ def nvrtc() -> Nvrtc:
 
 
 # float64 is for checks: one architecture will do.
-CHOICES = [(b, a) for b in BUILDS for a in ("sm_80", "sm_90") if a == "sm_90" or dict(b.macros)["STORAGE"] != 64]
+ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
+CHOICES = [(b, a) for b in BUILDS for a in ARCHITECTURES if a == "sm_90" or dict(b.macros)["STORAGE"] != 64]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from minivit.interpret import attention_distance, attention_rollout, rollout_ima
 from minivit.model import named, vit, vit_backward
 from minivit.model.params import map_tree
 from minivit.ops.cuda import attention_in_tiles as in_tiles
+from minivit.ops.cuda import launch as launching
 from minivit.ops.cuda.attention_by_products import ByProducts
 from minivit.ops.cuda.attention_in_tiles import InTiles
 from minivit.ops.cuda.gather import gather
@@ -176,9 +177,67 @@ def test_tiles_are_for_what_they_have_room_for(xp: Any, monkeypatch: pytest.Monk
     with exact_products():
         assert fits(65, 64)
         assert not fits(65, 64, np.float32), "it would be multiplied as TF32"
+    assert in_tiles.room_for(65, 64, 4), "CIFAR's sequences fit on every GPU, in TF32 too"
+    assert not in_tiles.room_for(101, 64, 4)
+    assert in_tiles.room_for(101, 64, 4, 227 * 1024)
     monkeypatch.setattr(in_tiles, "shared_limit", lambda xp: 70 * 1024)  # less than a block of 65 tokens needs
     assert not fits(65, 64)
     assert fits(33, 64)
+
+
+def test_older_gpus_have_no_tiles_and_no_tf32(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if xp is not stand_in.module:
+        pytest.skip("the GPU is as old as it is")
+    x = np.random.default_rng(0).standard_normal((5, 40)).astype(np.float32)
+    exact = x.astype(np.float64) @ x.T
+    for capability, tf32 in (("75", False), ("80", True)):
+        device = types.SimpleNamespace(
+            id=0, compute_capability=capability, attributes={"MaxSharedMemoryPerBlockOptin": 232448}
+        )
+        monkeypatch.setattr(xp.cuda, "Device", lambda device=device: device)
+        assert in_tiles.fits(xp.zeros((1, 5, 32), dtype=np.float32), 2) == tf32
+        with exact_products(False):
+            found = (xp.asarray(x) @ xp.asarray(x.T.copy())).get()
+        assert (np.linalg.norm(found - exact) / np.linalg.norm(exact) > 1e-5) == tf32
+
+
+@every_dtype
+@pytest.mark.parametrize("name", ["mlp", "multi_head_attention", "residual", "dropout"])
+def test_a_gradient_of_another_type_or_place(xp: Any, ops: types.ModuleType, dtype: np.dtype, name: str) -> None:
+    """dy in float64 for functions in another type, and beginning where no kernel reads 16 bytes."""
+    case = next(case for case in CASES.values() if case.f.__name__ == name)
+    # Attention's weights in the catalogue make for large scores, of which bfloat16 keeps few digits.
+    args = attention_case(5, 2, 16)[0] if name == "multi_head_attention" else case.args
+    rounded = [a.astype(dtype) if is_array(a) else a for a in args]
+    y_expected, cache_expected = case.f(*(a.astype(np.float64) if is_array(a) else a for a in rounded))
+    dy = np.random.default_rng(0).standard_normal(y_expected.size + 1).astype(dtype)
+    other = np.dtype(np.float64 if name in ("mlp", "multi_head_attention") else dtype)
+    expected = as_tuple(case.f_backward(dy[1:].astype(np.float64).reshape(y_expected.shape), cache_expected))
+    with exact_products():
+        _, cache = getattr(ops, name)(*(xp.asarray(a) if is_array(a) else a for a in rounded))
+        given = xp.asarray(dy.astype(other))[1:].reshape(y_expected.shape)
+        found = as_tuple(getattr(ops, f"{name}_backward")(given, cache))
+    assert all(found[i].dtype == other for i in range(case.like_x))
+    for mine, theirs in zip(found, expected, strict=True):
+        assert error(mine, theirs) < TOLERANCE[dtype]
+
+
+def test_an_empty_batch_goes_to_the_readable_function(xp: Any, ops: types.ModuleType) -> None:
+    x, w, b = xp.zeros((0, 8), dtype=np.float32), xp.ones((8, 3), dtype=np.float32), xp.ones(3, dtype=np.float32)
+    assert ops.linear(x, w, b)[0].shape == (0, 3)
+
+
+def test_grids_of_tall_and_wide_matrices(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    grids: list[tuple[int, ...]] = []
+    monkeypatch.setattr(launching, "launch", lambda program, kernel, grid, *_: grids.append(grid))
+    tall, wide = (launching.Columns(xp.zeros(shape, dtype=np.float32)) for shape in ((2, 8), (3, 64 * 4 * 3000)))
+    tall.rows = 10**6
+    for columns in (tall, wide):
+        columns.change("add_bias", [])
+        columns.sums("column_sums", [])
+    assert grids[0] == (1, 65535), "a grid's second dimension ends there"
+    assert (3000, 1) in grids, "and every column has a block"
+    assert all(down >= 1 for _, *rest in grids for down in rest)
 
 
 def test_gather_takes_more_arrays_than_a_launch(xp: Any, ops: types.ModuleType) -> None:
@@ -186,11 +245,13 @@ def test_gather_takes_more_arrays_than_a_launch(xp: Any, ops: types.ModuleType) 
     views = [buffer[16 * i : 16 * i + 1 + i % 9] for i in range(300)]
     # One of another type, and one that is not contiguous, go there, too.
     arrays = [xp.asarray(np.full(len(v), i, np.float32 if i == 7 else np.float64)) for i, v in enumerate(views)]
-    arrays[20] = xp.asarray(np.full((len(views[20]), 2), 20.0))[:, 0]
+    arrays[20] = xp.asarray(np.full((len(views[20]), 2), [20.0, -1.0]))[:, 0]
     for add, times in ((False, 1), (True, 2)):
         gather(buffer, views, arrays, add)
         assert all((view.get() == times * i).all() for i, view in enumerate(views))
     assert float(buffer.sum()) == sum(2 * i * len(v) for i, v in enumerate(views)), "nothing in between was touched"
+    with pytest.raises(ValueError, match="needs arrays of its views' shapes"):
+        gather(buffer, views[:1], [xp.zeros(2)], False)
 
 
 @every_dtype
