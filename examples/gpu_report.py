@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     ):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"--{flag} {unknown[0]} is not known; expected some of {','.join(known)}")
+    if not all(batch.isdecimal() for batch in options.batches.split(",")):
+        parser.error(f"--batches {options.batches} are no numbers; expected such as 128,512,1024")
     report: dict[str, Any] = {"command": " ".join(["examples/gpu_report.py", *(arguments or sys.argv[1:])])}
     report |= {"date": datetime.date.today().isoformat(), "machine": machine()}
     for part, name, found in _measured(parts, models, list(map(int, options.batches.split(","))), precisions, options):
@@ -127,18 +129,8 @@ def bench(
 ) -> dict[str, Any]:
     """`minivit bench` against PyTorch, in a process of its own; the ratios' names end in the precision."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [
-            "-m",
-            "minivit",
-            "bench",
-            "--config",
-            str(config_of(model, folder)),
-            "--device",
-            device,
-            "--batch-size",
-            str(batch),
-        ]
-        words += ["--precision", precision, "--rounds", str(rounds), "--graph", graph]
+        words = ["-m", "minivit", "bench", "--config", str(config_of(model, folder)), "--device", device]
+        words += ["--batch-size", str(batch), "--precision", precision, "--rounds", str(rounds), "--graph", graph]
         words += ["--against", "torch", "--json"]
         code, out, error = output_of(words + ["--compile"] * compiled)
     found: dict[str, Any] = {"model": model, "batch": batch, "precision": precision, "graph": graph}
@@ -186,16 +178,8 @@ def busy(precision: str, model: str = "384x7", batch: int = 1024, seconds: float
 
 def train(data_dir: str, epochs: int, run: Path, *more: str) -> dict[str, Any]:
     """examples/cifar10_gpu.toml from the start, into `run`: seconds of the whole command, and the last epoch."""
-    words = [
-        "-m",
-        "minivit",
-        "train",
-        "--config",
-        "examples/cifar10_gpu.toml",
-        "--data-dir",
-        str(Path(data_dir).resolve()),
-    ]
-    words += ["--device", "cuda", "--epochs", str(epochs), "--out", str(run.resolve()), *more]
+    words = ["-m", "minivit", "train", "--config", "examples/cifar10_gpu.toml", "--device", "cuda"]
+    words += ["--data-dir", str(Path(data_dir).resolve()), "--epochs", str(epochs), "--out", str(run.resolve()), *more]
     start = time.perf_counter()
     code, out, error = output_of(words)
     found = {"epochs": epochs, "seconds": round(time.perf_counter() - start, 1), "run": str(run)}

@@ -169,8 +169,9 @@ def _scaling(workload: Workload, one: Ours, rounds: int) -> dict[str, float]:
     }
     ratios = {}
     for name, other in larger.items():  # one after another: a GPU need not hold both at once
-        ratios[name] = median_ratio(ours(other).step, one.step, rounds)[2]
         free_memory(workload.device)
+        ratios[name] = median_ratio(ours(other).step, one.step, rounds)[2]
+    free_memory(workload.device)
     return ratios
 
 

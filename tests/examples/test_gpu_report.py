@@ -32,7 +32,7 @@ def test_machine_and_parts(report: Any, tmp_path: Path, capsys: Any) -> None:
     assert {"command", "date", "machine"} <= set(written)
     assert "train" not in written, "nothing is trained without data"
     assert "NumPy" in capsys.readouterr().out
-    for unknown in (["--only", "tests,benches"], ["--models", "1x1"], ["--precisions", "float8"]):
+    for unknown in (["--only", "tests,benches"], ["--models", "1x1"], ["--precisions", "float8"], ["--batches", "few"]):
         with pytest.raises(SystemExit):
             report.main(unknown)
 
@@ -75,6 +75,8 @@ def test_ratios_are_named_by_precision(report: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(report.MODELS, "tiny", (16, 1, 2))
     found = report.bench("tiny", 4, "float32", 1, device="cpu", compiled=False)
     assert {"ratio_eager_float32", "ratio_inference_float32", "step_s"} <= set(found)
+    assert found["batch"] == 4
+    assert found["images_per_s"] == pytest.approx(4 / found["step_s"])
     assert "tiny batch     4 float32   graph off" in report.table({"machine": {}, "bench": [found]})
 
 
