@@ -1,4 +1,4 @@
-"""The array library that the tests of this folder run on: the stand-in everywhere, CuPy where there is a GPU."""
+"""The array library that the tests run on: the stand-in everywhere, CuPy where there is a GPU."""
 
 from __future__ import annotations
 
@@ -7,24 +7,38 @@ from typing import Any
 
 import pytest
 
-from helpers import stand_in
-from helpers.cuda_on_cpu import AVAILABLE
+from helpers import cuda_on_cpu, ptx, stand_in
 from minivit.ops.cuda import launch
 
+CUPY = pytest.param("cupy", marks=pytest.mark.gpu)
 
-@pytest.fixture(params=["stand-in", pytest.param("cupy", marks=pytest.mark.gpu)])
+
+@pytest.fixture(params=["stand-in", CUPY])
 def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """CuPy, or what stands for it."""
+    return provided(request.param, monkeypatch)
+
+
+@pytest.fixture(params=["stand-in", "stand-in, ptx", CUPY])
+def xp_or_ptx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same, and the stand-in whose kernels run as they were compiled for a GPU."""
+    return provided(request.param, monkeypatch)
+
+
+def provided(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The library of that name, as long as a test runs."""
     launch._function.cache_clear()
     launch._module.cache_clear()
-    if request.param == "cupy":
+    if name == "cupy":
         cupy = pytest.importorskip("cupy", reason="needs CuPy and an NVIDIA GPU", exc_type=ImportError)
         try:
             cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
             pytest.skip(f"needs an NVIDIA GPU: {error}")
         return cupy
-    if not AVAILABLE:
-        pytest.skip("needs g++ to run CUDA kernels on the CPU")
+    runs = ptx if name.endswith("ptx") else cuda_on_cpu
+    if not runs.AVAILABLE:
+        pytest.skip(runs.NEEDS)
     monkeypatch.setitem(sys.modules, "cupy", stand_in.module)
+    monkeypatch.setattr(stand_in, "kernels", runs)
     return stand_in.module

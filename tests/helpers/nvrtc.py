@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,23 +41,36 @@ class Nvrtc:
 
     def compile(self, build: Build, architecture: str) -> dict[str, Use]:
         """Compile to machine code for `architecture`, "sm_90". Raises RuntimeError with the compiler's words."""
+        options = [*build.options, f"-arch={architecture}", "-Xptxas=-v"]
+        with self._program(source(build.file), options) as (_, said):
+            return _uses(said)
+
+    def ptx(self, text: str, options: Iterable[str], architecture: str) -> str:
+        """Compile CUDA to PTX for `architecture`, "compute_90", with what CuPy adds. Raises as above."""
+        with self._program(text, [*options, f"-arch={architecture}", "-ftz=true"]) as (program, _):
+            return self._text(program, "PTX")
+
+    @contextlib.contextmanager
+    def _program(self, text: str, options: list[str]) -> Iterator[tuple[ctypes.c_void_p, str]]:
         program = ctypes.c_void_p()
-        text = source(build.file).encode()
-        self._check(
-            self.library.nvrtcCreateProgram(ctypes.byref(program), text, f"{build.file}.cu".encode(), 0, None, None)
-        )
-        options = [*build.options, f"-arch={architecture}", f"-I{self.root / 'include'}", "-Xptxas=-v"]
-        given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-        failed = self.library.nvrtcCompileProgram(program, len(options), given)
+        self._check(self.library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None))
+        try:
+            options = [*options, f"-I{self.root / 'include'}"]
+            given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+            failed = self.library.nvrtcCompileProgram(program, len(options), given)
+            said = self._text(program, "ProgramLog")
+            if failed:
+                raise RuntimeError(f"{' '.join(options)}: {said}")
+            yield program, said
+        finally:
+            self.library.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def _text(self, program: ctypes.c_void_p, what: str) -> str:
         size = ctypes.c_size_t()
-        self._check(self.library.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
-        log = ctypes.create_string_buffer(size.value)
-        self._check(self.library.nvrtcGetProgramLog(program, log))
-        self.library.nvrtcDestroyProgram(ctypes.byref(program))
-        said = log.value.decode()
-        if failed:
-            raise RuntimeError(f"{build}: {said}")
-        return _uses(said)
+        self._check(getattr(self.library, f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
+        text = ctypes.create_string_buffer(size.value)
+        self._check(getattr(self.library, f"nvrtcGet{what}")(program, text))
+        return text.value.decode()
 
     def _check(self, failed: int) -> None:
         if failed:

@@ -1,7 +1,7 @@
 """A stand-in for CuPy: the part of it that minivit uses, on the CPU, as strict as the real one.
 
     arrays       refuse to mix with NumPy's, as CuPy's do; what the host reads is counted in `waits`
-    RawModule    runs the kernels' own source through `helpers.cuda_on_cpu`, types checked
+    RawModule    runs the kernels through `helpers.cuda_on_cpu`, or `helpers.ptx`, types checked
     cuBLAS       computes from pointers and leading dimensions, so a wrong one gives a wrong product
 
 It has no function that CuPy 14 lacks: `test_stand_in.py` compares the two where CuPy can be imported.
@@ -23,6 +23,7 @@ from helpers.stand_in_blas import nvmath_cublas as nvmath_cublas
 from helpers.stand_in_stream import Event, Stream, Waits, get_elapsed_time, recorder, synchronize
 from minivit.ops.cuda.source import Build, kernel_files, source
 
+kernels: Any = cuda_on_cpu  # what runs them
 FUNCTIONS = [
     "arange",
     "argmax",
@@ -238,7 +239,7 @@ class RawModule:
         ) -> None:
             assert shared_mem <= launch.max_dynamic_shared_size_bytes, "no more shared memory without asking"
             arguments = [a._array if isinstance(a, ndarray) else a for a in args]
-            recorder.do(lambda: cuda_on_cpu.run(self.build, name, grid, block, arguments, shared_mem))
+            recorder.do(lambda: kernels.run(self.build, name, grid, block, arguments, shared_mem))
 
         launch.max_dynamic_shared_size_bytes = 48 * 1024  # what every GPU gives, until more is asked for
         return launch

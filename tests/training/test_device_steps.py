@@ -60,7 +60,7 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("choices", CHOICES.values(), ids=list(CHOICES))
-def test_ten_steps_equal_the_cpus(xp: Any, choices: dict[str, Any]) -> None:
+def test_ten_steps_equal_the_cpus(xp_or_ptx: Any, choices: dict[str, Any]) -> None:
     config, splits = tiny_run(**choices)
     on_cpu, sums_cpu = run(config, splits, "cpu")
     on_device, sums = run(config, splits, "cuda")
@@ -94,7 +94,7 @@ def test_the_readable_functions_run_there_too(xp: Any, choices: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("tf32", 1e-2), ("bfloat16", 1e-1)])
-def test_precisions_stay_near_float64(xp: Any, precision: str, tolerance: float) -> None:
+def test_precisions_stay_near_float64(xp_or_ptx: Any, precision: str, tolerance: float) -> None:
     """After ten steps, in which errors grow; a single gradient's are in tests/ops/cuda/test_twins.py."""
     config, splits = tiny_run(optimizer="sgd")
     expected, _ = run(config, splits, "cpu")

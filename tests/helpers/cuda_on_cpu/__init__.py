@@ -15,34 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from minivit.ops.cuda.gather import PIECES
-from minivit.ops.cuda.source import KERNELS, Build, Parameter, signatures, source, without_pragma
+from helpers.kernel_arguments import checked
+from minivit.ops.cuda.source import KERNELS, Build, signatures, source, without_pragma
 
 SHIM = Path(__file__).parent / "shim.h"
 AVAILABLE = shutil.which("g++") is not None
-_INTEGERS = {
-    "int": np.dtype(np.int32),
-    "big": np.dtype(np.int64),
-    "long long": np.dtype(np.int64),
-    "float": np.dtype(np.float32),
-    "unsigned char": np.dtype(np.uint8),
-}
-_STRUCTS = {"Address": np.dtype(np.uint64), "Rates": None, "Pieces": PIECES}  # arrays of words, of reals; by value
-
-
-def _dtype(parameter: Parameter, build: Build) -> np.dtype[Any]:
-    """The array or scalar type that a parameter takes in this build."""
-    storage = dict(build.macros)["STORAGE"]
-    real = np.dtype(np.float64 if storage == 64 else np.float32)
-    if parameter.type == "storage":
-        if storage == 16:
-            import ml_dtypes
-
-            return np.dtype(ml_dtypes.bfloat16)
-        return real
-    if parameter.type in ("real", "Rates"):
-        return real
-    return _STRUCTS.get(parameter.type) or _INTEGERS[parameter.type]
+NEEDS = "needs g++ to run CUDA kernels on the CPU"
 
 
 @functools.cache
@@ -99,24 +77,11 @@ def run(
     Raises TypeError where an argument's type is not the kernel's: on a GPU that would be silent nonsense; and
     RuntimeError where the kernel writes beyond the `shared` bytes of memory that a block is given.
     """
-    parameters = signatures(build.file)[kernel]
-    if len(arguments) != len(parameters):
-        raise TypeError(f"{kernel} takes {len(parameters)} arguments, got {len(arguments)}")
     keep, pointers = [], (ctypes.c_void_p * len(arguments))()
-    for i, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
-        dtype = _dtype(parameter, build)
-        if parameter.pointer:
-            if argument is None:
-                continue
-            if not isinstance(argument, np.ndarray) or argument.dtype != dtype or not argument.flags.c_contiguous:
-                found = getattr(argument, "dtype", type(argument))
-                raise TypeError(f"{kernel}: {parameter.name} needs a contiguous array of {dtype}, got {found}")
+    for i, argument in enumerate(checked(build, kernel, arguments)):
+        if isinstance(argument, np.ndarray) and argument.ndim:
             pointers[i] = argument.ctypes.data
-        else:
-            # Structures travel as arrays of no axes, as CuPy takes them.
-            scalar = isinstance(argument, np.generic) or (dtype.names and isinstance(argument, np.ndarray))
-            if not scalar or argument.ndim or argument.dtype != dtype:
-                raise TypeError(f"{kernel}: {parameter.name} needs a scalar of {dtype}, got {argument!r}")
+        elif argument is not None:
             keep.append(np.array(argument))
             pointers[i] = keep[-1].ctypes.data
     sizes = [(ctypes.c_int * 3)(*size, *(1,) * (3 - len(size))) for size in (grid, block)]

@@ -1,11 +1,16 @@
-"""The kernels' arithmetic, run on the CPU, against the readable functions in float64."""
+"""The kernels' arithmetic, run on the CPU, against the readable functions in float64.
+
+Each is run twice: its source as g++ compiles it, and the PTX that NVIDIA's compiler makes of it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
 import pytest
-from helpers.cuda_on_cpu import AVAILABLE, run
+from helpers import cuda_on_cpu, ptx
 
 from minivit import functions as fn
 from minivit.arrays import Array
@@ -19,12 +24,19 @@ from minivit.randomness import PURPOSES, Key, generator
 from minivit.training.optimizers import adamw, clip_by_norm, fresh_moments
 from minivit.training.settings import TrainSettings
 
-pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs g++ to run CUDA kernels on the CPU")
-
+Run = Callable[..., None]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 # Relative L2 error against float64 of the same (rounded) arguments: the last digit of the type, a few times.
 TOLERANCE = {np.dtype(np.float64): 1e-14, np.dtype(np.float32): 1e-6, BFLOAT16: 4e-3}
 DTYPES = sorted(TOLERANCE, key=str)
+
+
+@pytest.fixture(params=[cuda_on_cpu, ptx], ids=["g++", "ptx"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a kernel."""
+    if not request.param.AVAILABLE:
+        pytest.skip(request.param.NEEDS)
+    return request.param.run
 
 
 @pytest.fixture(params=DTYPES, ids=str)
@@ -50,7 +62,7 @@ def assert_close(found: Array, expected: Array, dtype: np.dtype) -> None:
 
 
 @pytest.mark.parametrize("width", [384, 36, 7])
-def test_layer_norm(dtype: np.dtype, width: int) -> None:
+def test_layer_norm(run: Run, dtype: np.dtype, width: int) -> None:
     rows, blocks, real = 11, 2, real_of(dtype)
     x, dy = (random(rows, width, dtype=dtype, seed=i) for i in range(2))
     g, b = (random(width, dtype=dtype, seed=i) for i in (3, 4))
@@ -71,7 +83,7 @@ def test_layer_norm(dtype: np.dtype, width: int) -> None:
 
 @pytest.mark.parametrize("form", ["tanh", "erf"])
 @pytest.mark.parametrize(("columns", "vector"), [(8, 4), (16, 8), (7, 1)])
-def test_bias_and_gelu(dtype: np.dtype, form: fn.GeluForm, columns: int, vector: int) -> None:
+def test_bias_and_gelu(run: Run, dtype: np.dtype, form: fn.GeluForm, columns: int, vector: int) -> None:
     rows, grid = 9, (1, 2)
     pre, dh, b = (random(*s, dtype=dtype, seed=i) for i, s in enumerate([(rows, columns)] * 2 + [(columns,)]))
     x = (exact(pre) + exact(b)).astype(dtype)
@@ -88,7 +100,7 @@ def test_bias_and_gelu(dtype: np.dtype, form: fn.GeluForm, columns: int, vector:
     assert_close(sums, dx.sum(axis=0), dtype)
 
 
-def test_bias_and_its_gradient(dtype: np.dtype) -> None:
+def test_bias_and_its_gradient(run: Run, dtype: np.dtype) -> None:
     rows, columns = 23, 8  # of which a block of the sums takes five or six
     y, b = random(rows, columns, dtype=dtype), random(columns, dtype=dtype)
     expected = exact(y) + exact(b)
@@ -102,7 +114,7 @@ def test_bias_and_its_gradient(dtype: np.dtype) -> None:
 
 
 @pytest.mark.parametrize(("columns", "stride"), [(5, 8), (64, 64), (65, 72)])
-def test_softmax_of_scores(dtype: np.dtype, columns: int, stride: int) -> None:
+def test_softmax_of_scores(run: Run, dtype: np.dtype, columns: int, stride: int) -> None:
     rows, scale, real = 5, 0.3, real_of(dtype)
     s, dp = (random(rows, stride, dtype=dtype, seed=i) for i in range(2))
     p, cache = fn.softmax(exact(s[:, :columns]) * float(real(scale)))
@@ -122,7 +134,7 @@ ATTENTION_SIZES = [(5, 16, 1), (65, 64, 3), (33, 32, 2), (16, 48, 1), (128, 64, 
 
 @pytest.mark.parametrize("dtype", list(ATTENTION_TOLERANCE), ids=str)
 @pytest.mark.parametrize(("tokens", "width", "heads"), ATTENTION_SIZES)
-def test_attention_in_tiles(dtype: np.dtype, tokens: int, width: int, heads: int) -> None:
+def test_attention_in_tiles(run: Run, dtype: np.dtype, tokens: int, width: int, heads: int) -> None:
     """With keys that have a part in common: rows of ds have to add up to 0, or dq has that part, too."""
     images, channels, scale, tolerance = 2, heads * width, np.float32(width**-0.5), ATTENTION_TOLERANCE[dtype]
     qkv, b = random(images, tokens, 3 * channels, dtype=dtype), random(3 * channels, dtype=dtype)
@@ -155,7 +167,7 @@ def test_attention_in_tiles(dtype: np.dtype, tokens: int, width: int, heads: int
 
 
 @pytest.mark.parametrize("dtype", list(ATTENTION_TOLERANCE), ids=str)
-def test_attention_of_large_scores_and_of_none(dtype: np.dtype) -> None:
+def test_attention_of_large_scores_and_of_none(run: Run, dtype: np.dtype) -> None:
     """Scores of a thousand are no trouble, but a query whose scores are all -inf has no weights: NaN, as NumPy says."""
     tokens, width = 21, 16
     qkv, b, scale = random(1, tokens, 3 * width, dtype=dtype), np.zeros(3 * width, dtype), np.float32(0.25)
@@ -178,7 +190,7 @@ def test_attention_of_large_scores_and_of_none(dtype: np.dtype) -> None:
     assert error < 0.3, "a softmax of large scores is nearly a choice, and rounding may choose another"
 
 
-def test_shared_memory_that_was_not_given_is_missed() -> None:
+def test_shared_memory_that_was_not_given_is_missed(run: Run) -> None:
     x, program = random(1, 21, 48, dtype=BFLOAT16), attention_program(21, 16, 1)
     with pytest.raises(RuntimeError, match="writes beyond the 1000 bytes of shared memory"):
         run(program, "attention", (1,), (64,), [x, x[0, 0].copy(), np.float32(1), x[..., :16].copy()], 1000)
@@ -189,7 +201,7 @@ def test_shared_memory_that_was_not_given_is_missed() -> None:
 @pytest.mark.parametrize("with_z", [True, False])
 @pytest.mark.parametrize(("images", "per_image"), [(4, 21), (19, 3), (17, 8)])
 def test_residual_draws_the_masks_of_numpy(
-    dtype: np.dtype, rate: float, path_rate: float, with_z: bool, images: int, per_image: int
+    run: Run, dtype: np.dtype, rate: float, path_rate: float, with_z: bool, images: int, per_image: int
 ) -> None:
     """Also of more images than a block of the generator draws for, and of images smaller than a thread's numbers."""
     key = Key(2**40 + 7, "dropout", 3, 11, site=6)
@@ -208,7 +220,7 @@ def test_residual_draws_the_masks_of_numpy(
         assert_close(y, exact(z) + exact(x), dtype)
 
 
-def test_uniform_numbers_are_numpys_bit_for_bit() -> None:
+def test_uniform_numbers_are_numpys_bit_for_bit(run: Run) -> None:
     """With a rate just above or below a number, its mask changes: the draws themselves agree."""
     key = Key(5, "dropout", 1, 2, site=3)
     drawn = generator(key).random(50, dtype=np.float32)
@@ -224,7 +236,7 @@ def test_uniform_numbers_are_numpys_bit_for_bit() -> None:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("classes", [10, 100])
-def test_cross_entropy(dtype: np.dtype, smoothing: float, classes: int) -> None:
+def test_cross_entropy(run: Run, dtype: np.dtype, smoothing: float, classes: int) -> None:
     images, real = 6, real_of(dtype)
     logits, labels = random(images, classes, dtype=dtype), np.array([0, 3, 9, 5, 5, 1])
     logits[1, 3] = 50  # one that is sure, and right
@@ -240,7 +252,7 @@ def test_cross_entropy(dtype: np.dtype, smoothing: float, classes: int) -> None:
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5, 1e9])
-def test_adamw(dtype: np.dtype, clip: float) -> None:
+def test_adamw(run: Run, dtype: np.dtype, clip: float) -> None:
     real, size, decayed, step = real_of(dtype), 700, 400, 2
     p, g = (random(size, dtype=np.dtype(real), seed=i) for i in range(2))
     m, v = 0.1 * random(size, dtype=np.dtype(real), seed=2), random(size, dtype=np.dtype(real), seed=3) ** 2
@@ -267,7 +279,7 @@ def test_adamw(dtype: np.dtype, clip: float) -> None:
 
 
 @pytest.mark.parametrize("add", [False, True])
-def test_gather(add: bool) -> None:
+def test_gather(run: Run, add: bool) -> None:
     sizes, starts = [5, 700, 1], [0, 16, 720]
     arrays, buffer = [random(n, dtype=np.dtype(np.float32)) for n in sizes], np.full(730, 2.0, np.float32)
     pieces = np.zeros((), PIECES)
@@ -280,7 +292,7 @@ def test_gather(add: bool) -> None:
 
 
 @pytest.mark.parametrize(("padding", "flip"), [(4, True), (0, True), (2, False)])
-def test_augment(dtype: np.dtype, padding: int, flip: bool) -> None:
+def test_augment(run: Run, dtype: np.dtype, padding: int, flip: bool) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (7, 3, 8, 12), np.uint8)
     index, key, real = np.array([6, 0, 3, 3, 1], np.int32), Key(4, "augment", 1, 2), real_of(dtype)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -299,7 +311,7 @@ def test_augment(dtype: np.dtype, padding: int, flip: bool) -> None:
     assert_close(patches, expected, dtype)
 
 
-def test_the_stand_in_refuses_wrong_types() -> None:
+def test_the_stand_in_refuses_wrong_types(run: Run) -> None:
     program, x = build("columns", "float32", VECTOR=1, ERF=0), np.zeros((2, 3), np.float32)
     with pytest.raises(TypeError, match="rows needs a scalar of int32"):
         run(program, "add_bias", (1,), (32,), [x, x[0], 2, np.int32(3)])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from helpers.cuda_builds import all_builds
 from helpers.nvrtc import Nvrtc, folder
+from helpers.ptx import NEEDS
 
 from minivit.ops.cuda.source import Build, build, kernel_files, signatures, source
 
@@ -17,7 +18,7 @@ BUILDS = all_builds()
 def nvrtc() -> Nvrtc:
     root = folder()
     if root is None:
-        pytest.skip("needs NVIDIA's run-time compiler: pip install nvidia-cuda-nvrtc nvidia-cuda-runtime")
+        pytest.skip(NEEDS)
     return Nvrtc(root)
 
 

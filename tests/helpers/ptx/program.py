@@ -1,0 +1,108 @@
+"""PTX as text into instructions: what NVIDIA's compiler makes of a kernel, before the assembler."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+REGISTER_BITS = {"pred": 1, "b16": 16, "b32": 32, "f32": 32, "b64": 64, "f64": 64}
+
+
+@dataclass(frozen=True)
+class Immediate:
+    """A number in the text, as bits."""
+
+    bits: int
+
+
+@dataclass(frozen=True)
+class Address:
+    """[base + offset]; the base is a register or a symbol."""
+
+    base: str
+    offset: int
+
+
+# A name is a register ("%r1", "%tid.x"), a symbol or a label; a tuple is a vector {%f1, %f2}.
+Operand = str | Immediate | Address | tuple["Operand", ...]
+
+
+class Instruction(NamedTuple):
+    """One line, "@%p1 add.s32 %r1, %r2, 3;"."""
+
+    text: str
+    guard: str | None  # the predicate that decides whether a thread takes part
+    negated: bool
+    parts: tuple[str, ...]  # ("add", "s32")
+    operands: tuple[Operand, ...]
+
+
+class Kernel(NamedTuple):
+    """One .entry."""
+
+    name: str
+    parameters: tuple[tuple[str, int], ...]  # symbol, bytes
+    registers: dict[str, int]  # the bits of each, by its prefix: "%r": 32
+    shared: dict[str, int]  # where each array in shared memory begins
+    shared_size: int  # of those whose size is known; an extern one begins here
+    code: tuple[Instruction, ...]
+    labels: dict[str, int]  # where in the code each is
+
+
+def kernels(text: str) -> dict[str, Kernel]:
+    """Every .entry of a PTX text."""
+    text = re.sub(r"//[^\n]*", "", text)
+    extern = re.findall(r"\.extern \.shared \.align \d+ \.b8 (\w+)\[\]", text)
+    found = {}
+    for match in re.finditer(r"\.entry (\w+)\((.*?)\)\s*(?:\.\w+[^{]*)?\{\n(.*?)\n\}\n", text, re.DOTALL):
+        found[match[1]] = _kernel(match[1], match[2], match[3], extern, text[: match.start()])
+    return found
+
+
+def _kernel(name: str, parameters: str, body: str, extern: list[str], before: str) -> Kernel:
+    registers = {p: REGISTER_BITS[t] for t, p in re.findall(r"\.reg \.(\w+)\s+(%[a-z]+)", body)}
+    shared, size = {}, 0
+    for align, symbol, length in re.findall(r"\.shared \.align (\d+) \.b8 (\w+)\[(\d+)\]", before + body):
+        size += -size % int(align)
+        shared[symbol] = size
+        size += int(length)
+    size += -size % 16
+    shared |= dict.fromkeys(extern, size)
+    code, labels = [], {}
+    for line in body.splitlines():
+        line = line.strip().removeprefix("{").removesuffix("}").strip()
+        if line.endswith(":"):
+            labels[line[:-1]] = len(code)
+        elif line and not line.startswith("."):
+            code.append(_instruction(line))
+    return Kernel(name, tuple(map(_parameter, parameters.split(","))), registers, shared, size, tuple(code), labels)
+
+
+def _parameter(text: str) -> tuple[str, int]:
+    array = re.search(r"\.b8 (\w+)\[(\d+)\]", text)
+    if array:
+        return array[1], int(array[2])
+    kind, symbol = text.split()[-2:]
+    return symbol, int(kind[2:]) // 8
+
+
+def _instruction(line: str) -> Instruction:
+    match = re.fullmatch(r"(?:@(!?)(%\w+)\s+)?([\w.:]+)\s*(.*);", line, re.DOTALL)
+    assert match, f"not an instruction: {line}"
+    negated, guard, opcode, rest = match.groups()
+    pieces = re.findall(r"\{[^}]*\}|\[[^]]*\]|[^,\s]+", rest)
+    return Instruction(line, guard, negated == "!", tuple(opcode.split(".")), tuple(map(_operand, pieces)))
+
+
+def _operand(text: str) -> Operand:
+    if text.startswith("{"):
+        return tuple(_operand(part.strip()) for part in text[1:-1].split(","))
+    if text.startswith("["):
+        base, _, offset = text[1:-1].partition("+")
+        return Address(base.strip(), int(offset or 0))
+    if re.fullmatch(r"0[fFdD][0-9A-Fa-f]+", text):
+        return Immediate(int(text[2:], 16))
+    if re.fullmatch(r"-?\d+", text):
+        return Immediate(int(text))
+    return text.partition("|")[0]  # "%r1|%p1": the predicate of a shuffle says nothing that a full warp does not know
