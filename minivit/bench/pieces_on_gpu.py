@@ -96,7 +96,10 @@ def _pieces(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:
 
     z, x = random(*tokens), random(*tokens)
     gain, bias = random(width), random(width)
-    yield from pair("layer norm", 2 * depth + 1, ops.layer_norm, ops.layer_norm_backward, (x, gain, bias))
+    yield from pair("final layer norm", 1, ops.layer_norm, ops.layer_norm_backward, (x, gain, bias))
+    yield Piece("layer norm", 2 * depth, lambda: ops.pre_norm(z, gain, bias), 2 * z.nbytes)
+    norm = ops.pre_norm(z, gain, bias)[1]
+    yield Piece("layer norm, backward", 2 * depth, lambda: ops.pre_norm_backward(z, x, norm), 4 * z.nbytes)
     qkv = (x, random(width, 3 * width), random(3 * width))
     yield from pair("queries, keys, values", depth, ops.linear, ops.linear_backward, qkv)
     merged, heads = random(*tokens[:2], 3 * width), config.heads
@@ -110,7 +113,6 @@ def _pieces(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:
     mlp = (x, random(width, hidden), random(hidden), random(hidden, width), bias, config.gelu)
     yield from pair("MLP", depth, ops.mlp, ops.mlp_backward, mlp)
     yield Piece("residual sum", 2 * depth, lambda: ops.residual(z, x, 0.0, 0.0, None), 3 * z.nbytes)
-    yield Piece("sum of gradients", 2 * depth, lambda: ops.add(z, x), 3 * z.nbytes)
     yield from _ends(xp, workload, storage)
 
 

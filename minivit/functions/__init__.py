@@ -33,12 +33,11 @@ from minivit.functions.pooling import (
     pool_mean,
     pool_mean_backward,
 )
-from minivit.functions.residual import add, residual, residual_backward
+from minivit.functions.residual import pre_norm, pre_norm_backward, residual, residual_backward
 from minivit.functions.softmax import softmax, softmax_backward
 
 __all__ = [
     "GeluForm",
-    "add",
     "add_positions",
     "add_positions_backward",
     "attention",
@@ -65,6 +64,8 @@ __all__ = [
     "pool_class_token_backward",
     "pool_mean",
     "pool_mean_backward",
+    "pre_norm",
+    "pre_norm_backward",
     "prepend_class_token",
     "prepend_class_token_backward",
     "residual",

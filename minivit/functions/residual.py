@@ -1,12 +1,13 @@
-"""The residual sum of a block: the stream goes on, and a branch adds what it found.
+"""The residual stream: where a branch leaves it, normalised, and where what the branch found is added.
 
-    y = z + drop_path(dropout(x))
-    dz = dy                          dx = dropout_backward(drop_path_backward(dy))
+    leaves    x = layer_norm(z)                       dz = dz + layer_norm_backward(dx)
+    joins     y = z + drop_path(dropout(x))           dz = dy,   dx = dropout_backward(drop_path_backward(dy))
 
 The gradient reaches z unchanged: however deep the model, some path to its first layer has no weight on it.
+Where z goes two ways, on and into a branch, what comes back from both adds up.
 
-Source: He et al. 2015 (arXiv:1512.03385), eq. 1; dropout at each branch's end as in Dosovitskiy et al. 2020
-(arXiv:2010.11929), App. B.1.
+Source: He et al. 2015 (arXiv:1512.03385), eq. 1; the norm before the branch and dropout at its end as in Dosovitskiy
+et al. 2020 (arXiv:2010.11929), eqs. 2-3 and App. B.1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from minivit.arrays import Array
 from minivit.functions.dropout import DropoutCache, drop_path, drop_path_backward, dropout, dropout_backward
+from minivit.functions.layer_norm import LayerNormCache, layer_norm, layer_norm_backward
 from minivit.randomness import Key
 
 
@@ -23,6 +25,23 @@ class ResidualCache(NamedTuple):
 
     dropout: DropoutCache
     drop_path: DropoutCache
+
+
+def pre_norm(z: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, LayerNormCache]:
+    """Where a branch leaves the stream z (..., D): x = layer_norm(z), by g and b (D,), goes into it, and z goes on.
+
+    Returns x like z, and the cache. Raises ValueError if g or b is not of shape (D,).
+    """
+    return layer_norm(z, g, b, eps)
+
+
+def pre_norm_backward(dz: Array, dx: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
+    """Gradients (dz, dg, db) for both ways z went: dz (..., D) of the stream, dx (..., D) of the branch.
+
+    The first is the stream's before the branch left it, like dz; dg, db are float32 or wider. Changes no argument.
+    """
+    through_branch, dg, db = layer_norm_backward(dx, cache)
+    return dz + through_branch, dg, db
 
 
 def residual(z: Array, x: Array, rate: float, path_rate: float, key: Key | None) -> tuple[Array, ResidualCache]:
@@ -42,8 +61,3 @@ def residual(z: Array, x: Array, rate: float, path_rate: float, key: Key | None)
 def residual_backward(dy: Array, cache: ResidualCache) -> tuple[Array, Array]:
     """Gradients (dz, dx) for dy (B, ...): dz is dy itself, dx like dy. Changes no argument."""
     return dy, dropout_backward(drop_path_backward(dy, cache.drop_path), cache.dropout)
-
-
-def add(dz: Array, dx: Array) -> Array:
-    """What reaches a stream that went two ways, on and into a branch: the sum of both gradients, dz and dx (B, ...)."""
-    return dz + dx

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit import functions as fn
-from minivit.arrays import Array
+from minivit.arrays import Array, array_module
 from minivit.gradcheck.derivative import is_float
 from minivit.model.block import BlockSettings, block, block_backward
 from minivit.model.config import ViTConfig
@@ -45,6 +45,18 @@ def normal(seed: int, *shape: int, scale: float = 1.0) -> Array:
 
 DROP_KEY = Key(seed=3, purpose="dropout", epoch=1, step=2)
 
+
+def pre_norm(z: Array, g: Array, b: Array) -> tuple[Array, Any]:
+    """The two ways that z (..., D) goes where a branch leaves the stream, on and into it, as one result (2, ..., D)."""
+    x, cache = fn.pre_norm(z, g, b)
+    return array_module(z).stack([z, x]), cache
+
+
+def pre_norm_backward(dy: Array, cache: Any) -> Any:
+    """Gradients (dz, dg, db) for dy (2, ..., D)."""
+    return fn.pre_norm_backward(dy[0, ...], dy[1, ...], cache)
+
+
 FUNCTIONS: dict[str, Case] = {
     "linear": Case(fn.linear, fn.linear_backward, (normal(1, 3, 5, 7), normal(2, 7, 4), normal(3, 4))),
     "layer_norm": Case(fn.layer_norm, fn.layer_norm_backward, (normal(4, 2, 3, 7), normal(5, 7), normal(6, 7))),
@@ -66,6 +78,7 @@ FUNCTIONS: dict[str, Case] = {
     ),
     "dropout": Case(fn.dropout, fn.dropout_backward, (normal(23, 3, 5, 7), 0.4, DROP_KEY)),
     "drop_path": Case(fn.drop_path, fn.drop_path_backward, (normal(24, 9, 3, 5), 0.4, DROP_KEY)),
+    "pre_norm": Case(pre_norm, pre_norm_backward, (normal(37, 2, 3, 7), normal(38, 7), normal(39, 7))),
     "residual": Case(
         fn.residual,
         fn.residual_backward,

@@ -3,7 +3,7 @@
     z' = z  + drop_path(dropout(attention(layer_norm(z))))
     y  = z' + drop_path(dropout(mlp(layer_norm(z'))))
 
-On the way back a residual sum hands its gradient to both sides: dz' = dy + what comes through the branch.
+On the way back a residual sum hands its gradient to both sides, and where the branch left, both add up.
 
 Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), eqs. 2-3 (pre-norm).
 """
@@ -53,11 +53,11 @@ def block(
     # Sites: 0 and 1 the first branch's dropout and drop path, 2 the MLP's own dropout, 3 and 4 the second branch's.
     site = [None if key is None else key.at(key.site + i) for i in range(SITES)]
 
-    x, norm1 = ops.layer_norm(z, p.norm1_gain, p.norm1_bias, settings.eps)
+    x, norm1 = ops.pre_norm(z, p.norm1_gain, p.norm1_bias, settings.eps)
     x, attention = ops.multi_head_attention(x, p.qkv_weight, p.qkv_bias, p.out_weight, p.out_bias, settings.heads)
     z, residual1 = ops.residual(z, x, rate, path_rate, site[0])
 
-    x, norm2 = ops.layer_norm(z, p.norm2_gain, p.norm2_bias, settings.eps)
+    x, norm2 = ops.pre_norm(z, p.norm2_gain, p.norm2_bias, settings.eps)
     x, mlp = ops.mlp(x, p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias, settings.gelu, rate, site[2])
     y, residual2 = ops.residual(z, x, rate, path_rate, site[3])
     return y, BlockCache(norm1, attention, residual1, norm2, mlp, residual2)
@@ -67,13 +67,12 @@ def block_backward(dy: Array, cache: BlockCache, ops: Any) -> tuple[Array, Block
     """Gradients (dz, dparams) for dy (B, T, D): dz like dy, dparams float32 or wider. Changes no argument."""
     dz, dx = ops.residual_backward(dy, cache.residual2)
     dx, dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias = ops.mlp_backward(dx, cache.mlp)
-    dx, dnorm2_gain, dnorm2_bias = ops.layer_norm_backward(dx, cache.norm2)
-    dz = ops.add(dz, dx)
+    dz, dnorm2_gain, dnorm2_bias = ops.pre_norm_backward(dz, dx, cache.norm2)
 
     dz, dx = ops.residual_backward(dz, cache.residual1)
     dx, dqkv_weight, dqkv_bias, dout_weight, dout_bias = ops.multi_head_attention_backward(dx, cache.attention)
-    dx, dnorm1_gain, dnorm1_bias = ops.layer_norm_backward(dx, cache.norm1)
-    return ops.add(dz, dx), BlockParams(
+    dz, dnorm1_gain, dnorm1_bias = ops.pre_norm_backward(dz, dx, cache.norm1)
+    return dz, BlockParams(
         norm1_gain=dnorm1_gain,
         norm1_bias=dnorm1_bias,
         qkv_weight=dqkv_weight,

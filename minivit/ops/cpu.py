@@ -1,7 +1,7 @@
 """Fused twins for the CPU: one pass over memory where a chain of NumPy calls makes several.
 
     linear                  the bias is added in place; its gradient is summed row by row
-    layer_norm              statistics and result a row at a time, while it is in the cache
+    layer_norm, pre_norm    statistics and result a row at a time, while it is in the cache
     mlp                     bias and GELU in one pass; Phi is computed again on the way back, not kept
     multi_head_attention    bias and head layout in one pass, softmax in place
 
@@ -30,7 +30,6 @@ from minivit.ops.kernels import gelu as gelu_kernels
 from minivit.ops.kernels.bias import add_bias, column_sums
 from minivit.ops.kernels.layer_norm import layer_norm_rows, layer_norm_rows_backward
 from minivit.ops.reference import (  # noqa: F401  (as they are: fast enough, or not in a step)
-    add,
     add_positions,
     add_positions_backward,
     attention,
@@ -115,12 +114,30 @@ def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, 
 
 def layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     """Twin of `functions.layer_norm_backward`: dy (..., D)."""
-    x, g, mean, rstd = cache
-    if not _fits(dy, x, g, mean, rstd):
+    if not _fits(dy, *cache):
         return fn.layer_norm_backward(dy, cache)
+    return _norm_backward(dy, cache, None)
+
+
+def pre_norm(z: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, LayerNormCache]:
+    """Twin of `functions.pre_norm`: z (..., D), g (D,), b (D,)."""
+    return layer_norm(z, g, b, eps)
+
+
+def pre_norm_backward(dz: Array, dx: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
+    """Twin of `functions.pre_norm_backward`: dz, dx (..., D)."""
+    if not _fits(dz, dx, *cache) or dz.shape != dx.shape:
+        return fn.pre_norm_backward(dz, dx, cache)
+    return _norm_backward(dx, cache, _rows(dz))
+
+
+def _norm_backward(dy: Array, cache: LayerNormCache, more: Array | None) -> tuple[Array, Array, Array]:
+    """(dx, dg, db); `more` (N, D), rows like dy's, is added to dx."""
+    x, g, mean, rstd = cache
     rows_dy = _rows(dy)
     dx = np.empty_like(rows_dy)
-    sums = layer_norm_rows_backward(rows_dy, _rows(x), np.ascontiguousarray(g), mean.reshape(-1), rstd.reshape(-1), dx)
+    given = rows_dy, _rows(x), np.ascontiguousarray(g), mean.reshape(-1), rstd.reshape(-1)
+    sums = layer_norm_rows_backward(*given, more, dx)
     return dx.reshape(dy.shape), sums[0], sums[1]
 
 

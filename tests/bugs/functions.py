@@ -258,6 +258,15 @@ FUNCTION_BUGS = {
         CASES["residual"],
         lambda dy, cache: (fn.residual_backward(dy, cache)[1],) * 2,
     ),
+    "pre_norm: the branch's way forgotten": (
+        CASES["pre_norm"],
+        lambda dy, cache: (dy[0], *fn.layer_norm_backward(dy[1], cache)[1:]),
+    ),
+    "pre_norm: the stream's way forgotten": (CASES["pre_norm"], lambda dy, cache: fn.layer_norm_backward(dy[1], cache)),
+    "pre_norm: both ways by the norm": (
+        CASES["pre_norm"],
+        lambda dy, cache: fn.layer_norm_backward(dy[0] + dy[1], cache),
+    ),
     "class token: mean over the batch": (CASES["prepend_class_token"], class_token_mean),
     "class token: at the other end": (CASES["prepend_class_token"], class_token_at_the_end),
     "positions: first image only": (CASES["add_positions"], positions_first_image),

@@ -112,6 +112,16 @@ def queries_and_values_exchanged(dy, cache):
     return dx, dw, db, dout_w, dout_b
 
 
+def norms_by(layer_norm_backward):
+    """Every norm's backward pass by another one of layer norm."""
+
+    def pre_norm_backward(dz, dx, norm):
+        dx, dg, db = layer_norm_backward(dx, norm)
+        return dz + dx, dg, db
+
+    return {"layer_norm_backward": layer_norm_backward, "pre_norm_backward": pre_norm_backward}
+
+
 def final_norm_skipped(cache):
     def layer_norm_backward(dy, norm):
         dx, dg, db = fn.layer_norm_backward(dy, norm)
@@ -179,10 +189,11 @@ MODEL_BUGS = {
         with_ops(lambda c: {"prepend_class_token_backward": lambda dy, p: (dy[:, :-1], dy[:, 0].sum(0))}),
     ),
     "vit: images' patches down, not across": (VIT, with_ops(lambda c: {"patchify_backward": patches_down})),
-    "vit: layer norms' mean a constant": (VIT, with_ops(lambda c: {"layer_norm_backward": layer_norm_by(mean=0.0)})),
-    "vit: eps 1e-5 in every backward": (
+    "vit: layer norms' mean a constant": (VIT, with_ops(lambda c: norms_by(layer_norm_by(mean=0.0)))),
+    "vit: eps 1e-5 in every backward": (VIT, with_ops(lambda c: norms_by(layer_norm_by(eps_change=9e-6)))),
+    "vit: nothing of the branches where they left": (
         VIT,
-        with_ops(lambda c: {"layer_norm_backward": layer_norm_by(eps_change=9e-6)}),
+        with_ops(lambda c: {"pre_norm_backward": lambda dz, dx, norm: (dz, *fn.layer_norm_backward(dx, norm)[1:])}),
     ),
     "vit: GELU constant 0.0447": (
         VIT,

@@ -12,6 +12,7 @@ from tolerances import COMPLEX_STEP
 
 from minivit import functions as fn
 from minivit.gradcheck import check
+from minivit.gradcheck.catalog import FUNCTIONS
 
 sizes = st.integers(1, 5)
 leading_axes = st.lists(st.integers(1, 4), max_size=3)
@@ -80,6 +81,11 @@ def layer_norm(draw):
     """At least 3 wide: two numbers are -1 and 1 whatever they are, up to eps."""
     width, eps = draw(st.integers(3, 9)), draw(st.sampled_from([1e-12, 1e-6, 0.1]))
     return fn.layer_norm, draw(arrays(*draw(leading_axes), width)), draw(arrays(width)), draw(arrays(width)), eps
+
+
+@st.composite
+def pre_norm(draw):
+    return (FUNCTIONS["pre_norm"].f, *draw(layer_norm())[1:4])
 
 
 @st.composite
@@ -194,6 +200,7 @@ def cross_entropy(draw):
 GENERATED = {
     "linear": linear(),
     "layer_norm": layer_norm(),
+    "pre_norm": pre_norm(),
     "softmax": softmax(),
     "attention": attention(),
     "multi_head_attention": multi_head_attention(),
@@ -222,7 +229,8 @@ def test_gradients(name, data):
     """And the promises of a pure pair with them: `check` watches those, too."""
     f, *args = data.draw(GENERATED[name])
     seed = data.draw(seeds)
-    check(f, getattr(fn, f"{name}_backward"), args, seed=seed).require(COMPLEX_STEP)
+    f_backward = FUNCTIONS["pre_norm"].f_backward if name == "pre_norm" else getattr(fn, f"{name}_backward")
+    check(f, f_backward, args, seed=seed).require(COMPLEX_STEP)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS[1:])

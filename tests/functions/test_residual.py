@@ -4,16 +4,30 @@ import numpy as np
 import pytest
 from helpers.cases import random
 
-from minivit.functions import add, drop_path, dropout, residual, residual_backward
+from minivit.functions import (
+    drop_path,
+    dropout,
+    layer_norm,
+    layer_norm_backward,
+    pre_norm,
+    pre_norm_backward,
+    residual,
+    residual_backward,
+)
 from minivit.gradcheck.catalog import DROP_KEY
 
 
 def test_gradients_of_a_stream_that_went_two_ways_add_up():
+    z, g, b = random(3, 2, 3, 4), random(4, 4), random(5, 4)
+    x, cache = pre_norm(z, g, b)
+    assert np.array_equal(x, layer_norm(z, g, b)[0])
     dz, dx = random(1, 2, 3, 4), random(2, 2, 3, 4)
     before = dz.copy(), dx.copy()
-    assert np.array_equal(add(dz, dx), before[0] + before[1])
-    assert np.array_equal(dz, before[0])
-    assert np.array_equal(dx, before[1])
+    found, dg, db = pre_norm_backward(dz, dx, cache)
+    through, *parameters = layer_norm_backward(dx, cache)
+    assert np.array_equal(found, dz + through)
+    assert np.array_equal([dg, db], parameters)
+    assert np.array_equal([dz, dx], before)
 
 
 def test_is_the_sum_of_the_stream_and_the_dropped_branch():

@@ -1,9 +1,9 @@
 """Fused twins for NVIDIA GPUs: one pass over memory where a chain of CuPy calls makes several.
 
     linear, mlp             products by cuBLAS; bias, GELU and their gradients in one pass
-    layer_norm              a row at a time, in registers
+    layer_norm, pre_norm    a row at a time, in registers
     multi_head_attention    straight from the merged q k v; for short sequences one kernel each way
-    residual, dropout, add  masks drawn inside the kernel, the same as NumPy's
+    residual, dropout       masks drawn inside the kernel, the same as NumPy's
     add_positions           its gradient, summed over the batch
 
 Arrays are CuPy's in bfloat16, float32 or float64; statistics and the gradients of parameters are float32 or
@@ -15,7 +15,6 @@ from minivit.ops import reference
 from minivit.ops.cuda.attention import multi_head_attention, multi_head_attention_backward  # noqa: F401
 from minivit.ops.cuda.embedding import add_positions_backward  # noqa: F401
 from minivit.ops.cuda.residual import (  # noqa: F401
-    add,
     dropout,
     dropout_backward,
     residual,
@@ -28,6 +27,8 @@ from minivit.ops.cuda.twins import (  # noqa: F401
     linear_backward,
     mlp,
     mlp_backward,
+    pre_norm,
+    pre_norm_backward,
 )
 from minivit.ops.reference import (  # noqa: F401  (as they are: not hot, or not in a step)
     add_positions,

@@ -73,15 +73,6 @@ def residual_backward(dy: Array, cache: Masks | ResidualCache) -> tuple[Array, A
     return dy, _apply(None, array_module(dy).ascontiguousarray(dy), cache)
 
 
-def add(dz: Array, dx: Array) -> Array:
-    """Twin of `functions.add`: dz, dx (B, ...)."""
-    xp = array_module(dz)
-    dz, dx = xp.ascontiguousarray(dz), xp.ascontiguousarray(dx)
-    if dz.shape != dx.shape or not stored(dz, dx):
-        return fn.add(dz, dx)
-    return _apply(dz, dx, _NOTHING_DROPPED)
-
-
 def dropout(x: Array, rate: float, key: AnyKey | None) -> tuple[Array, AddressedMask]:
     """Twin of `functions.dropout`: x (any shape)."""
     if key is None or rate == 0.0:

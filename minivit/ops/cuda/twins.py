@@ -80,16 +80,34 @@ def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, 
 
 def layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     """Twin of `functions.layer_norm_backward`: dy (..., D)."""
-    x, g, mean, rstd = cache
     dy = array_module(dy).ascontiguousarray(dy)
-    if not stored(dy, x, g):
+    if not stored(dy, cache.x, cache.g):
         return fn.layer_norm_backward(dy, cache)
+    return _norm_backward(dy, cache, None)
+
+
+def pre_norm(z: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, LayerNormCache]:
+    """Twin of `functions.pre_norm`: z (..., D), g (D,), b (D,)."""
+    return layer_norm(z, g, b, eps)
+
+
+def pre_norm_backward(dz: Array, dx: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
+    """Twin of `functions.pre_norm_backward`: dz, dx (..., D)."""
+    dz, dx = (array_module(d).ascontiguousarray(d) for d in (dz, dx))
+    if not stored(dz, dx, cache.x, cache.g) or dz.shape != dx.shape:
+        return fn.pre_norm_backward(dz, dx, cache)
+    return _norm_backward(dx, cache, dz)
+
+
+def _norm_backward(dy: Array, cache: LayerNormCache, more: Array | None) -> tuple[Array, Array, Array]:
+    """(dx, dg, db); `more`, like dy, is added to dx."""
+    x, g, mean, rstd = cache
     xp, width, rows = array_module(dy), x.shape[-1], mean.size
     warps = norm_warps(width, mean.itemsize)
     blocks = row_blocks(rows, warps)
     dx, partial = xp.empty_like(dy), xp.empty((blocks, 2 * width), dtype=mean.dtype)
     program = build("layer_norm", x.dtype.name, WIDTH=width)
-    arguments = [dy, x, g, mean, rstd, np.int32(rows), dx, partial]
+    arguments = [dy, x, g, mean, rstd, more, np.int32(rows), dx, partial]
     shared = warps * 2 * width * mean.itemsize
     launch(program, "layer_norm_backward", (blocks,), warps * WARP, arguments, shared)
     sums = sum_rows(partial)

@@ -31,8 +31,8 @@ def layer_norm_rows(x: Any, g: Any, b: Any, eps: float, y: Any, mean: Any, rstd:
 
 
 @kernel
-def layer_norm_rows_backward(dy: Any, x: Any, g: Any, mean: Any, rstd: Any, dx: Any) -> Any:
-    """dx (N, D) is filled for dy (N, D); returns the sums (2, D) over rows that are dg and db."""
+def layer_norm_rows_backward(dy: Any, x: Any, g: Any, mean: Any, rstd: Any, more: Any, dx: Any) -> Any:
+    """dx (N, D) is filled for dy (N, D), plus `more` (N, D) if it is not None; returns sums (2, D): dg and db."""
     rows, width = x.shape
     real = x.dtype.type
     share = real(1.0 / width)
@@ -52,4 +52,7 @@ def layer_norm_rows_backward(dy: Any, x: Any, g: Any, mean: Any, rstd: Any, dx: 
         for j in range(width):
             u = (x[i, j] - m) * r
             dx[i, j] = r * (dy[i, j] * g[j] - along_1 - u * along_u)
+        if more is not None:
+            for j in range(width):
+                dx[i, j] += more[i, j]
     return sums

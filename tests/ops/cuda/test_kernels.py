@@ -62,21 +62,22 @@ def assert_close(found: Array, expected: Array, dtype: np.dtype) -> None:
 
 
 @pytest.mark.parametrize("width", [384, 36, 7])
-def test_layer_norm(run: Run, dtype: np.dtype, width: int) -> None:
+@pytest.mark.parametrize("with_stream", [False, True])
+def test_layer_norm(run: Run, dtype: np.dtype, width: int, with_stream: bool) -> None:
     rows, blocks, real = 11, 2, real_of(dtype)
-    x, dy = (random(rows, width, dtype=dtype, seed=i) for i in range(2))
+    x, dy, dz = (random(rows, width, dtype=dtype, seed=i) for i in range(3))
     g, b = (random(width, dtype=dtype, seed=i) for i in (3, 4))
     y, dx = np.empty_like(x), np.empty_like(x)
     mean, rstd, partial = np.empty(rows, real), np.empty(rows, real), np.empty((blocks, 2, width), real)
     program = build("layer_norm", dtype.name, WIDTH=width)
     run(program, "layer_norm", (3,), (128,), [x, g, b, real(1e-6), np.int32(rows), y, mean, rstd])
     shared = 4 * 2 * width * np.dtype(real).itemsize
-    given = [dy, x, g, mean, rstd, np.int32(rows), dx, partial]
+    given = [dy, x, g, mean, rstd, dz if with_stream else None, np.int32(rows), dx, partial]
     run(program, "layer_norm_backward", (blocks,), (128,), given, shared)
     expected, cache = fn.layer_norm(exact(x), exact(g), exact(b))
     dx_expected, dg, db = fn.layer_norm_backward(exact(dy), cache)
     assert_close(y, expected, dtype)
-    assert_close(dx, dx_expected, dtype)
+    assert_close(dx, dx_expected + exact(dz) if with_stream else dx_expected, dtype)
     assert_close(partial.sum(axis=0)[0], dg, dtype)
     assert_close(partial.sum(axis=0)[1], db, dtype)
 

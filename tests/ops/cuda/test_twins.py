@@ -79,14 +79,20 @@ def test_twin_equals_its_readable_function(xp: Any, ops: types.ModuleType, case:
 
 
 @every_dtype
-def test_two_gradients_add_up(xp: Any, ops: types.ModuleType, dtype: np.dtype) -> None:
+def test_two_gradients_of_a_stream_add_up(xp: Any, ops: types.ModuleType, dtype: np.dtype) -> None:
     rng = np.random.default_rng(0)
-    dz, dx = (rng.standard_normal((3, 5, 7)).astype(dtype) for _ in range(2))
-    exact = dz.astype(np.float64) + dx.astype(np.float64)
-    found = ops.add(xp.asarray(dz), xp.asarray(dx))
-    assert found.dtype == dtype
-    assert np.array_equal(found.get(), exact.astype(dtype))
-    assert error(ops.add(xp.asarray(dz)[:, ::-1], xp.asarray(dx)[:, ::-1]), exact[:, ::-1]) < TOLERANCE[dtype]
+    z, dz, dx = (rng.standard_normal((3, 5, 8)).astype(dtype) for _ in range(3))
+    g, b = (rng.standard_normal(8).astype(dtype) for _ in range(2))
+    exact = [a.astype(np.float64) for a in (z, g, b, dz, dx)]
+    x_expected, cache_expected = fn.pre_norm(*exact[:3])
+    x, cache = ops.pre_norm(*map(xp.asarray, (z, g, b)))
+    assert error(x, x_expected) < TOLERANCE[dtype]
+    for turn in (slice(None), slice(None, None, -1)):  # also of views that are not contiguous
+        given = xp.asarray(dz[:, turn])[:, turn], xp.asarray(dx[:, turn])[:, turn]
+        found = ops.pre_norm_backward(*given, cache)
+        for mine, theirs in zip(found, fn.pre_norm_backward(*exact[3:], cache_expected), strict=True):
+            assert error(mine, theirs) < TOLERANCE[dtype]
+        assert found[0].dtype == dtype
 
 
 @every_dtype

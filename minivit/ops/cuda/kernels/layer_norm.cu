@@ -43,10 +43,11 @@ extern "C" __global__ void layer_norm(const storage* x, const storage* g, const 
     if (lane == 0) { mean[row] = mu; rstd[row] = r; }
 }
 
-// dx (rows, WIDTH); partial (blocks, 2, WIDTH): each block's share of dg, db.
+// dx (rows, WIDTH), to which `more`, unless it is null, is added; partial (blocks, 2, WIDTH): a block's share of dg, db.
 // Every block takes rows until none is left, and its warps' shares are added in their order: no atomics.
 extern "C" __global__ void layer_norm_backward(const storage* dy, const storage* x, const storage* g, const real* mean,
-                                               const real* rstd, int rows, storage* dx, real* partial) {
+                                               const real* rstd, const storage* more, int rows, storage* dx,
+                                               real* partial) {
     extern __shared__ char memory[];
     real* shares = reinterpret_cast<real*>(memory);  // (warps, 2, WIDTH)
     const int warps = blockDim.x / WARP, warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -54,13 +55,14 @@ extern "C" __global__ void layer_norm_backward(const storage* dy, const storage*
     for (int row = blockIdx.x * warps + warp; row < rows; row += gridDim.x * warps) {
         const big start = (big)row * WIDTH;
         const real mu = mean[row], r = rstd[row];
-        real u[CHUNKS][V], du[CHUNKS][V], sum = 0, along = 0;
+        real u[CHUNKS][V], du[CHUNKS][V], on[CHUNKS][V] = {}, sum = 0, along = 0;
 #pragma unroll
         for (int c = 0; c < CHUNKS; ++c) {
             const int at = (c * WARP + lane) * V;
             if (at < WIDTH) {
                 real gain[V];
                 load<V>(x + start + at, u[c]); load<V>(dy + start + at, du[c]); load<V>(g + at, gain);
+                if (more) load<V>(more + start + at, on[c]);
                 for (int i = 0; i < V; ++i) {
                     u[c][i] = (u[c][i] - mu) * r;
                     dg[c][i] += du[c][i] * u[c][i];
@@ -75,7 +77,7 @@ extern "C" __global__ void layer_norm_backward(const storage* dy, const storage*
         for (int c = 0; c < CHUNKS; ++c) {
             const int at = (c * WARP + lane) * V;
             if (at < WIDTH) {
-                for (int i = 0; i < V; ++i) du[c][i] = r * (du[c][i] - sum - u[c][i] * along);
+                for (int i = 0; i < V; ++i) du[c][i] = on[c][i] + r * (du[c][i] - sum - u[c][i] * along);
                 save<V>(dx + start + at, du[c]);
             }
         }
