@@ -41,10 +41,12 @@ def ours(workload: Workload) -> Ours:
         return found
 
     def logits(i: int) -> Array:
-        return vit(state.params.tree, images[parts[i]], config, ops=ops)[0]
+        return vit(state.params.tree, images[parts[i]], config, ops=ops, skip_unread=True)[0]
 
     def gradient(i: int) -> None:
-        found, cache = vit(state.params.tree, images[parts[i]], config, ops=ops, recompute=settings.recompute)
+        found, cache = vit(
+            state.params.tree, images[parts[i]], config, ops=ops, recompute=settings.recompute, skip_unread=True
+        )
         _, loss_cache = cross_entropy(found, labels[parts[i]])
         vit_backward(cross_entropy_backward(1.0, loss_cache), cache)
 

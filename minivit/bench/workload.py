@@ -49,18 +49,27 @@ class Product(NamedTuple):
 
 
 def products(config: ViTConfig) -> list[Product]:
-    """The matrix products of a forward pass."""
+    """The matrix products of a forward pass as minivit computes it: in the last block, for the tokens that are read."""
+    read = 1 if config.pooling == "class_token" else config.tokens
+    blocks = [p for times, rows in ((config.depth - 1, config.tokens), (1, read)) for p in _block(config, times, rows)]
+    return [
+        Product(1, config.patches, config.patch_values, config.width),
+        *blocks,
+        Product(1, 1, config.width, config.classes),
+    ]
+
+
+def _block(config: ViTConfig, times: int, rows: int) -> list[Product]:
+    """Those of `times` blocks, of which `rows` tokens come out."""
     tokens, width, hidden, heads = config.tokens, config.width, config.mlp_width, config.heads
     head = width // heads
     return [
-        Product(1, config.patches, config.patch_values, width),
-        Product(config.depth, tokens, width, 3 * width),
-        Product(config.depth, tokens, head, tokens, heads),
-        Product(config.depth, tokens, tokens, head, heads),
-        Product(config.depth, tokens, width, width),
-        Product(config.depth, tokens, width, hidden),
-        Product(config.depth, tokens, hidden, width),
-        Product(1, 1, width, config.classes),
+        Product(times, tokens, width, 3 * width),
+        Product(times, rows, head, tokens, heads),
+        Product(times, rows, tokens, head, heads),
+        Product(times, rows, width, width),
+        Product(times, rows, width, hidden),
+        Product(times, rows, hidden, width),
     ]
 
 

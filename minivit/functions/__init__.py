@@ -28,6 +28,8 @@ from minivit.functions.linear import linear, linear_backward
 from minivit.functions.mlp import mlp, mlp_backward
 from minivit.functions.patches import patchify, patchify_backward, unpatchify, unpatchify_backward
 from minivit.functions.pooling import (
+    first_tokens,
+    first_tokens_backward,
     pool_class_token,
     pool_class_token_backward,
     pool_mean,
@@ -48,6 +50,8 @@ __all__ = [
     "drop_path_backward",
     "dropout",
     "dropout_backward",
+    "first_tokens",
+    "first_tokens_backward",
     "gelu",
     "gelu_backward",
     "layer_norm",

@@ -64,18 +64,25 @@ class MultiHeadAttentionCache(NamedTuple):
     """What the backward pass needs."""
 
     qkv: LinearCache  # the merged projection's
-    attention: AttentionCache  # with p (B, K, T, T)
+    attention: AttentionCache  # with p (B, K, T, T), or (B, K, queries, T)
     out: LinearCache  # the output projection's
     heads: int
 
 
 def multi_head_attention(
-    x: Array, qkv_weight: Array, qkv_bias: Array, out_weight: Array, out_bias: Array, heads: int
+    x: Array,
+    qkv_weight: Array,
+    qkv_bias: Array,
+    out_weight: Array,
+    out_bias: Array,
+    heads: int,
+    queries: int | None = None,
 ) -> tuple[Array, MultiHeadAttentionCache]:
     """Multi-head self-attention of x (B, T, D) with K heads of width D / K.
 
     qkv_weight (D, 3 D) holds the queries' columns, then the keys', then the values'; each third holds
-    head after head. out_weight (D, D) mixes the heads again. Returns y (B, T, D) like x, and the cache.
+    head after head. out_weight (D, D) mixes the heads again. Returns y (B, T, D) like x, and the cache; with
+    `queries`, y (B, queries, D): what the first tokens alone get, which still attend to all.
     Raises ValueError if x is not 3-D or the heads do not divide D.
     """
     if x.ndim != 3 or heads < 1 or x.shape[-1] % heads or qkv_weight.shape[-1] != 3 * x.shape[-1]:
@@ -85,7 +92,7 @@ def multi_head_attention(
         )
     qkv, qkv_cache = linear(x, qkv_weight, qkv_bias)
     q, k, v = split_heads(qkv, heads)
-    y, attention_cache = attention(q, k, v)
+    y, attention_cache = attention(q[:, :, :queries, :], k, v)
     y, out_cache = linear(_merge_heads(y), out_weight, out_bias)
     return y, MultiHeadAttentionCache(qkv_cache, attention_cache, out_cache, heads)
 
@@ -93,16 +100,20 @@ def multi_head_attention(
 def multi_head_attention_backward(
     dy: Array, cache: MultiHeadAttentionCache
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Gradients (dx, dqkv_weight, dqkv_bias, dout_weight, dout_bias) for dy (B, T, D).
+    """Gradients (dx, dqkv_weight, dqkv_bias, dout_weight, dout_bias) for dy (B, T, D), or (B, queries, D).
 
-    dx is like dy, the parameters' are float32 or wider. In theory the keys' third of dqkv_bias is exactly
+    dx (B, T, D) is like dy, the parameters' are float32 or wider. In theory the keys' third of dqkv_bias is exactly
     zero: it adds the same number to every score of a row, which softmax does not see.
     """
     xp = array_module(dy)
-    batch, tokens, width = dy.shape
+    batch, queries, width = dy.shape
+    tokens = cache.qkv.x.shape[1]
     dy, dout_weight, dout_bias = linear_backward(dy, cache.out)
-    dy = xp.permute_dims(xp.reshape(dy, (batch, tokens, cache.heads, -1)), (0, 2, 1, 3))
-    dqkv = xp.stack(attention_backward(dy, cache.attention))  # (3, B, K, T, D_h)
+    dy = xp.permute_dims(xp.reshape(dy, (batch, queries, cache.heads, -1)), (0, 2, 1, 3))
+    dq, dk, dv = attention_backward(dy, cache.attention)
+    if queries < tokens:  # nobody asked for the other tokens
+        dq = xp.concat([dq, xp.zeros_like(dk[:, :, queries:, :])], axis=2)
+    dqkv = xp.stack([dq, dk, dv])  # (3, B, K, T, D_h)
     dqkv = xp.reshape(xp.permute_dims(dqkv, (1, 3, 0, 2, 4)), (batch, tokens, 3 * width))
     dx, dqkv_weight, dqkv_bias = linear_backward(dqkv, cache.qkv)
     return dx, dqkv_weight, dqkv_bias, dout_weight, dout_bias

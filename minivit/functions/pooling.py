@@ -1,6 +1,7 @@
-"""Pooling: from the last block's tokens to the one vector that the classifier reads.
+"""Pooling: from the last block's tokens to the one vector that the classifier reads, or to the first few tokens.
 
     class token      y = x_0                      dx_0 = dy, all other tokens 0
+    first tokens     y = x_0 .. x_(n - 1)         the same, for n tokens
     mean             y = mean of all tokens       dx_t = dy / T for every token
 
 The paper finds both equal, each with its own learning rate.
@@ -31,6 +32,19 @@ def pool_class_token_backward(dy: Array, cache: PoolingCache) -> Array:
     batch, width = dy.shape
     dx = array_module(dy).zeros((batch, cache.tokens, width), dtype=dy.dtype)
     dx[:, 0, :] = dy
+    return dx
+
+
+def first_tokens(x: Array, count: int) -> tuple[Array, PoolingCache]:
+    """Take the first `count` tokens of x (B, T, D). Returns y (B, count, D), a view of x, and the cache."""
+    return x[:, :count, :], PoolingCache(x.shape[1])
+
+
+def first_tokens_backward(dy: Array, cache: PoolingCache) -> Array:
+    """Gradient dx (B, T, D) like dy, for dy (B, count, D)."""
+    batch, count, width = dy.shape
+    dx = array_module(dy).zeros((batch, cache.tokens, width), dtype=dy.dtype)
+    dx[:, :count, :] = dy
     return dx
 
 

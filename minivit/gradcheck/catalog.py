@@ -69,6 +69,11 @@ FUNCTIONS: dict[str, Case] = {
         fn.multi_head_attention_backward,
         (normal(11, 3, 5, 6), normal(12, 6, 18), normal(13, 18), normal(14, 6, 6), normal(15, 6), 3),
     ),
+    "multi_head_attention_of_first": Case(
+        fn.multi_head_attention,
+        fn.multi_head_attention_backward,
+        (normal(41, 3, 5, 6), normal(42, 6, 18), normal(43, 18), normal(44, 6, 6), normal(45, 6), 3, 2),
+    ),
     "gelu_tanh": Case(fn.gelu, fn.gelu_backward, (normal(16, 3, 5, 7, scale=2.0), "tanh")),
     "gelu_erf": Case(fn.gelu, fn.gelu_backward, (normal(17, 3, 5, 7, scale=2.0), "erf")),
     "mlp": Case(
@@ -90,6 +95,7 @@ FUNCTIONS: dict[str, Case] = {
     ),
     "add_positions": Case(fn.add_positions, fn.add_positions_backward, (normal(27, 3, 5, 7), normal(28, 5, 7))),
     "pool_class_token": Case(fn.pool_class_token, fn.pool_class_token_backward, (normal(29, 3, 5, 7),)),
+    "first_tokens": Case(fn.first_tokens, fn.first_tokens_backward, (normal(40, 3, 5, 7), 2)),
     "pool_mean": Case(fn.pool_mean, fn.pool_mean_backward, (normal(30, 3, 5, 7),)),
     "patchify": Case(fn.patchify, fn.patchify_backward, (normal(31, 2, 3, 6, 10), (3, 2))),
     "unpatchify": Case(fn.unpatchify, fn.unpatchify_backward, (normal(32, 2, 10, 18), (6, 10), (3, 2))),

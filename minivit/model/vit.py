@@ -37,6 +37,7 @@ class BlockInput(NamedTuple):
     params: BlockParams  # the arrays themselves: they must not change before the backward pass
     settings: BlockSettings
     key: Key | None
+    tokens: int | None
 
 
 class ViTCache(NamedTuple):
@@ -63,6 +64,7 @@ def vit(
     key: Key | None = None,
     ops: ModuleType = reference,
     recompute: bool = False,
+    skip_unread: bool = False,
 ) -> tuple[Array, ViTCache]:
     """Classify images (B, C, H, W) of the parameters' dtype: returns logits (B, classes), and the cache.
 
@@ -70,16 +72,21 @@ def vit(
     key is the address that dropout and drop path draw at, at its sites 0 .. 5 L; without it nothing is
     dropped (evaluation). ops is the namespace of functions to compute with. With recompute the cache holds a
     block's input only, and the backward pass computes the block again: the same gradients, bit for bit, for
-    less memory and a third more time. Raises ValueError if the images or the parameters are not of the
-    configuration's shapes.
+    less memory and a third more time. With skip_unread and a class token, the one token that the head reads, the
+    others go no further than the last block's attention: the same logits and gradients up to rounding (where
+    dropout is, by other masks in that block), for less time and memory.
+
+    Raises ValueError if the images or the parameters are not of the configuration's shapes.
     """
     _check_images(images, config)
     _check_params(params, config)
     z, (patches, embedding, class_token, positions, dropout) = _embed(params, images, config, key, ops)
     block_caches: list[BlockCache | BlockInput] = []
     for i, block_params in enumerate(params.blocks):
-        given = BlockInput(z, block_params, _settings(config, i), None if key is None else key.at(1 + SITES * i))
-        z, cache = block(given.z, given.params, given.settings, ops, given.key)
+        site = None if key is None else key.at(1 + SITES * i)
+        alone = skip_unread and config.pooling == "class_token" and i == config.depth - 1
+        given = BlockInput(z, block_params, _settings(config, i), site, 1 if alone else None)
+        z, cache = _run(given, ops)
         block_caches.append(given if recompute else cache)
     z, norm = ops.layer_norm(z, params.norm_gain, params.norm_bias, config.eps)
     z, pooling = ops.pool_class_token(z) if config.pooling == "class_token" else ops.pool_mean(z)
@@ -106,11 +113,16 @@ def vit_backward_with_images(dlogits: Array, cache: ViTCache) -> tuple[ViTParams
 def attention_maps(cache: ViTCache) -> list[Array]:
     """The attention probabilities of each block, (B, K, T, T): row i is what token i attends to.
 
+    Of the last block there may be the class token's row alone, (B, K, 1, T), where skip_unread was given.
     Raises ValueError for the cache of a forward pass with recompute, which does not hold them.
     """
     if any(isinstance(block_cache, BlockInput) for block_cache in cache.blocks):
         raise ValueError("attention_maps: a cache of recompute=True holds no attention; call vit without it")
     return [b.attention.attention.p for b in cache.blocks if isinstance(b, BlockCache)]
+
+
+def _run(given: BlockInput, ops: ModuleType) -> tuple[Array, BlockCache]:
+    return block(given.z, given.params, given.settings, ops, given.key, given.tokens)
 
 
 def _embed(
@@ -142,7 +154,7 @@ def _backward(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
     dblocks: list[BlockParams] = []
     for block_cache in reversed(cache.blocks):
         if isinstance(block_cache, BlockInput):
-            _, block_cache = block(block_cache.z, block_cache.params, block_cache.settings, ops, block_cache.key)
+            _, block_cache = _run(block_cache, ops)
         dz, dblock = block_backward(dz, block_cache, ops)
         dblocks.append(dblock)
 

@@ -40,6 +40,8 @@ from minivit.ops.reference import (  # noqa: F401  (as they are: fast enough, or
     drop_path_backward,
     dropout,
     dropout_backward,
+    first_tokens,
+    first_tokens_backward,
     gelu,
     gelu_backward,
     patchify,
@@ -193,7 +195,13 @@ def mlp_backward(dy: Array, cache: FusedMlpCache | MlpCache) -> tuple[Array, Arr
 
 
 def multi_head_attention(
-    x: Array, qkv_weight: Array, qkv_bias: Array, out_weight: Array, out_bias: Array, heads: int
+    x: Array,
+    qkv_weight: Array,
+    qkv_bias: Array,
+    out_weight: Array,
+    out_bias: Array,
+    heads: int,
+    queries: int | None = None,
 ) -> tuple[Array, MultiHeadAttentionCache]:
     """Twin of `functions.multi_head_attention`: x (B, T, D), qkv_weight (D, 3 D), out_weight (D, D)."""
     shapes_fit = (
@@ -204,43 +212,42 @@ def multi_head_attention(
         and qkv_bias.shape == qkv_weight.shape[1:]
     )
     if not shapes_fit or not _fits(x, qkv_weight, qkv_bias, out_weight, out_bias):
-        return fn.multi_head_attention(x, qkv_weight, qkv_bias, out_weight, out_bias, heads)
+        return fn.multi_head_attention(x, qkv_weight, qkv_bias, out_weight, out_bias, heads, queries)
     batch, tokens, width = x.shape
     qkv = (x.reshape(-1, width) @ qkv_weight).reshape(batch, tokens, 3 * width)
     parts = np.empty((3, batch, heads, tokens, width // heads), x.dtype)
     heads_kernels.split_heads(qkv, np.ascontiguousarray(qkv_bias), parts)
     q, k, v = parts.reshape(3, batch * heads, tokens, -1)
-    p = q @ k.transpose(0, 2, 1)
+    p = q[:, :queries] @ k.transpose(0, 2, 1)
     heads_kernels.softmax_rows(p.reshape(-1, tokens), 1.0 / math.sqrt(q.shape[-1]))
-    y = np.empty_like(x, order="C")
-    heads_kernels.merge_heads((p @ v).reshape(parts.shape[1:]), y, 0)
+    y = np.empty((batch, p.shape[1], width), x.dtype)
+    heads_kernels.merge_heads((p @ v).reshape(batch, heads, -1, q.shape[-1]), y, 0)
     y, out = linear(y, out_weight, out_bias)
-    p = p.reshape(batch, heads, tokens, tokens)
-    return y, MultiHeadAttentionCache(
-        LinearCache(x, qkv_weight), AttentionCache(parts[0], parts[1], parts[2], p), out, heads
-    )
+    p = p.reshape(batch, heads, -1, tokens)
+    between = AttentionCache(parts[0, :, :, :queries], parts[1], parts[2], p)
+    return y, MultiHeadAttentionCache(LinearCache(x, qkv_weight), between, out, heads)
 
 
 def multi_head_attention_backward(
     dy: Array, cache: MultiHeadAttentionCache
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Twin of `functions.multi_head_attention_backward`: dy (B, T, D)."""
+    """Twin of `functions.multi_head_attention_backward`: dy (B, T, D), or (B, queries, D)."""
     if not _fits(dy, *cache.attention):
         return fn.multi_head_attention_backward(dy, cache)
-    batch, tokens, width = dy.shape
+    batch, queries, width = dy.shape
+    heads, tokens, head = cache.heads, cache.qkv.x.shape[1], width // cache.heads
     dy, dout_weight, dout_bias = linear_backward(dy, cache.out)
-    shape = (batch * cache.heads, tokens, width // cache.heads)
-    q, k, v = (np.ascontiguousarray(part).reshape(shape) for part in cache.attention[:3])
-    p = cache.attention.p.reshape(batch * cache.heads, tokens, tokens)
-    dy_heads = np.empty((1, batch, cache.heads, *shape[1:]), dy.dtype)
+    q, k, v, p = (np.ascontiguousarray(part).reshape(batch * heads, *part.shape[2:]) for part in cache.attention)
+    dy_heads = np.empty((1, batch, heads, queries, head), dy.dtype)
     heads_kernels.split_heads(dy, np.zeros(width, dy.dtype), dy_heads)
-    dy = dy_heads.reshape(shape)
+    dy = dy_heads.reshape(q.shape)
     dv = p.transpose(0, 2, 1) @ dy
     ds = dy @ v.transpose(0, 2, 1)
     heads_kernels.softmax_rows_backward(ds.reshape(-1, tokens), p.reshape(-1, tokens), 1.0 / math.sqrt(q.shape[-1]))
     dq, dk = ds @ k, ds.transpose(0, 2, 1) @ q
     dqkv = np.empty((batch, tokens, 3 * width), dy.dtype)
+    dqkv[:, queries:, :width] = 0  # nobody asked for the other tokens
     for which, part in enumerate((dq, dk, dv)):
-        heads_kernels.merge_heads(part.reshape(batch, cache.heads, *shape[1:]), dqkv, which * width)
+        heads_kernels.merge_heads(part.reshape(batch, heads, -1, head), dqkv, which * width)
     dx, dqkv_weight, dqkv_bias = linear_backward(dqkv, cache.qkv)
     return dx, dqkv_weight, dqkv_bias, dout_weight, dout_bias

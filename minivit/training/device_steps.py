@@ -136,7 +136,10 @@ class DeviceSteps:
             self.weights.buffer.dtype,
         )  # fmt: skip
         # A key on the device is not the model's own Key, but the fused functions take it as one.
-        logits, cache = vit(self.weights.tree, x, model, key=cast(Any, key), ops=self.ops, recompute=settings.recompute)
+        address, recompute = cast(Any, key), settings.recompute
+        logits, cache = vit(
+            self.weights.tree, x, model, key=address, ops=self.ops, recompute=recompute, skip_unread=True
+        )
         labels = self.labels[index]
         dlogits, losses, hits = cross_entropy_in_part(logits, labels, len(table["index"]), settings.label_smoothing)
         self._add(0, losses.sum())

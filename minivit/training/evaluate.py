@@ -55,7 +55,7 @@ def logits_of(
         x = to_device(images[starts[i] : starts[i] + batch], device)
         x = normalise(x, inputs.mean, inputs.std, params.patch_weight.dtype)
         with multiplied(how.precision, device, how.ops):
-            return vit(params, x, config, ops=ops)[0]
+            return vit(params, x, config, ops=ops, skip_unread=True)[0]
 
     return in_parts(part, len(starts), how.threads) if device == "cpu" else map(part, range(len(starts)))
 

@@ -20,13 +20,27 @@ SMALL = Workload(CONFIG, 20, TrainSettings())
 
 def test_operations_of_the_paper_s_smallest_model():
     """Ti/16 at 224 pixels: 1.3 GFLOP a picture is 1.3e9 multiply-adds (DeiT, table 1)."""
-    forward = step_operations(Workload(variant("Ti/16"), 1, TrainSettings())) / 3
+    config = variant("Ti/16")
+    forward = step_operations(Workload(config.replace(pooling="mean"), 1, TrainSettings())) / 3
     assert forward == pytest.approx(2 * 1.25e9, rel=0.03)
+
+
+def test_what_nobody_reads_is_not_counted():
+    """With a class token the others end at the last block's attention: no scores, sums, projection, MLP of theirs."""
+    t, d, f, all_read = CONFIG.tokens, CONFIG.width, CONFIG.mlp_width, CONFIG.replace(pooling="mean")
+    assert (all_read.tokens, t) == (16, 17)
+    of_a_token = CONFIG.depth * (4 * d * d + 2 * d * f)
+    scores = CONFIG.depth * 2 * d * (t**2 - (t - 1) ** 2)
+    unread = (t - 1) * (2 * t * d + d * d + 2 * d * f)
+    with_token, without = (step_operations(SMALL._replace(config=c)) for c in (CONFIG, all_read))
+    assert with_token - without == 3 * 2.0 * SMALL.batch * (of_a_token + scores - unread)
 
 
 def test_operations_grow_with_batch_and_depth():
     assert step_operations(SMALL._replace(batch=40)) == 2 * step_operations(SMALL)
-    deeper = step_operations(SMALL._replace(config=CONFIG.replace(depth=4))) / step_operations(SMALL)
+    mean = CONFIG.replace(pooling="mean")  # with a class token, the last block takes less than the others
+    deeper = step_operations(SMALL._replace(config=mean.replace(depth=4)))
+    deeper /= step_operations(SMALL._replace(config=mean))
     assert 1.8 < deeper < 2.0
 
 

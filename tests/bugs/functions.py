@@ -273,6 +273,10 @@ FUNCTION_BUGS = {
     "patchify: channels before pixels": (CASES["patchify"], patchify_channel_first),
     "unpatchify: rows for columns": (CASES["unpatchify"], unpatchify_rows_for_columns),
     "pool_class_token: to every token": (CASES["pool_class_token"], pool_class_token_to_all),
+    "first_tokens: at the other end": (
+        CASES["first_tokens"],
+        lambda dy, cache: fn.first_tokens_backward(dy, cache)[:, ::-1],
+    ),
     "pool_mean: factor T": (CASES["pool_mean"], pool_mean_without_division),
     "cross_entropy: factor B": (CASES["cross_entropy"], cross_entropy_without_batch),
     "cross_entropy: dloss ignored": (CASES["cross_entropy"], cross_entropy_ignores_dloss),

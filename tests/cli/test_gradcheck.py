@@ -59,7 +59,7 @@ def test_methods(capsys, method, tolerance):
     assert outcome.code == 0
     found = rows(outcome)
     assert {row["tolerance"] for row in found} == {tolerance}
-    assert len(found) == (18 if method == "adjoint" else len(CATALOG))
+    assert len(found) == (20 if method == "adjoint" else len(CATALOG))
 
 
 def test_what_has_no_adjoint_is_told(capsys):

@@ -163,6 +163,11 @@ def pool_class_token(draw):
 
 
 @st.composite
+def first_tokens(draw):
+    return fn.first_tokens, draw(arrays(draw(sizes), draw(sizes), draw(sizes))), draw(sizes)
+
+
+@st.composite
 def pool_mean(draw):
     return fn.pool_mean, draw(arrays(draw(sizes), draw(sizes), draw(sizes)))
 
@@ -212,6 +217,7 @@ GENERATED = {
     "prepend_class_token": prepend_class_token(),
     "add_positions": add_positions(),
     "pool_class_token": pool_class_token(),
+    "first_tokens": first_tokens(),
     "pool_mean": pool_mean(),
     "patchify": patchify(),
     "unpatchify": unpatchify(),

@@ -152,6 +152,37 @@ def test_float32_gradients_agree_with_float64(gelu):
         assert relative_error(found[np.float32][name], expected) <= GRADIENT[np.dtype(np.float32)], name
 
 
+@pytest.mark.parametrize("ops_name", ["reference", "cpu"])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_what_nobody_reads_may_be_skipped(ops_name, recompute, depth):
+    """The same logits and gradients, of which those that are 0 in theory are the roundings of either way."""
+    config, ops = TINY.replace(depth=depth), choose_ops(ops_name)
+    params, images = random_params(config), random_images(config)
+    logits, whole = vit(params, images, config, ops=ops)
+    skipped_logits, skipped = vit(params, images, config, ops=ops, recompute=recompute, skip_unread=True)
+    assert skipped.norm.x.shape == (3, 1, config.width)
+    assert_close(skipped_logits, logits, 1e-14)
+    dlogits = random(1, *logits.shape)
+    expected, dimages = vit_backward_with_images(dlogits, whole)
+    found, skipped_dimages = vit_backward_with_images(dlogits, skipped)
+    assert_close(skipped_dimages, dimages, 1e-13)
+    for (name, one), (_, other) in zip(named(found), named(expected), strict=True):
+        width = config.width if name.endswith("qkv_bias") else 0
+        assert_close(np.delete(one, np.s_[width : 2 * width], 0), np.delete(other, np.s_[width : 2 * width], 0), 1e-13)
+    if not recompute:
+        assert [p.shape for p in attention_maps(skipped)] == [(3, 2, 5, 5)] * (depth - 1) + [(3, 2, 1, 5)]
+        assert_close(attention_maps(skipped)[-1], attention_maps(whole)[-1][:, :, :1], 1e-14)
+
+
+def test_all_tokens_are_read_by_their_mean():
+    config = TINY.replace(pooling="mean", dropout=0.2)
+    params, images = random_params(config), random_images(config)
+    (logits, cache), (other, _) = (vit(params, images, config, key=KEY, skip_unread=skip) for skip in (True, False))
+    assert np.array_equal(logits, other)
+    assert cache.norm.x.shape == (3, config.tokens, config.width)
+
+
 def test_attention_maps():
     config = TINY.replace(depth=3)
     _, cache = vit(random_params(config), random_images(config), config)

@@ -66,7 +66,7 @@ def theirs(s, clip):
         milestones=[WARMUP],
     )
     for images, labels, key in batches():
-        masks = vit(random_params(CONFIG), images, CONFIG, key=key)[1]
+        masks = vit(random_params(CONFIG), images, CONFIG, key=key, skip_unread=True)[1]
         optimizer.zero_grad()
         logits = model(params, tensor(images, False), CONFIG, masks)
         nn.cross_entropy(logits, tensor(labels, False), label_smoothing=s.label_smoothing).backward()

@@ -38,6 +38,8 @@ from minivit.ops.reference import (  # noqa: F401  (as they are: not hot, or not
     cross_entropy_backward,
     drop_path,
     drop_path_backward,
+    first_tokens,
+    first_tokens_backward,
     gelu,
     gelu_backward,
     patchify,
