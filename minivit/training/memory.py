@@ -26,7 +26,9 @@ def estimated_bytes(config: ViTConfig, settings: TrainSettings) -> int:
     in_tiles = fused and room_for(config.tokens, config.width // config.heads, stored)
     scores = 0 if in_tiles else config.heads * config.tokens * -(-config.tokens // 8) * 8
     block = 9 * stream + 2 * config.tokens * config.mlp_width + scores
-    kept = config.depth * stream + block if settings.recompute else config.depth * block
+    # Of the last block there is little to keep where the class token alone is read.
+    whole = config.depth - (config.pooling == "class_token" and config.depth > 1)
+    kept = config.depth * stream + block if settings.recompute else whole * block
     # In the backward pass of one block its gradients are as large as what they belong to.
     return fixed + images * stored * (kept + block)
 
