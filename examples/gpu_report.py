@@ -29,6 +29,7 @@ MODELS = {"192x6": (192, 6, 3), "384x7": (384, 7, 6)}  # width, depth, heads; pa
 BATCHES = (128, 512, 1024)
 PRECISIONS = ("tf32", "bfloat16")
 GPU_TESTS = ("tests/ops/cuda", "tests/training", "tests/bench", "tests/data", "tests/test_doctor.py")
+WAYS = (("off", False), ("auto", False), ("off", True))  # of a step: as a CUDA graph, and with all tokens
 PARTS = ("tests", "bench", "pieces", "busy", "train")
 
 
@@ -76,9 +77,10 @@ def _measured(
     if "tests" in parts:
         yield "tests", "", run_tests()
     if "bench" in parts:
-        for model, batch, precision, graph in itertools.product(models, batches, precisions, ("off", "auto")):
-            row = bench(model, batch, precision, options.rounds, graph=graph, compiled=graph == "off")
-            yield "bench", "", row
+        for model, batch, precision in itertools.product(models, batches, precisions):
+            for graph, all_tokens in WAYS:
+                how = {"graph": graph, "all_tokens": all_tokens, "compiled": (graph, all_tokens) == WAYS[0]}
+                yield "bench", "", bench(model, batch, precision, options.rounds, **how)
     if "pieces" in parts:
         yield from (("pieces", precision, pieces(precision)) for precision in precisions)
     if "busy" in parts:
@@ -125,15 +127,20 @@ def bench(
     rounds: int,
     device: str = "cuda",
     graph: str = "off",
+    all_tokens: bool = False,
     compiled: bool = True,
 ) -> dict[str, Any]:
-    """`minivit bench` against PyTorch, in a process of its own; the ratios' names end in the precision."""
+    """`minivit bench` against PyTorch, in a process of its own; the ratios' names end in the precision.
+
+    PyTorch's model computes all tokens of the last block; with all_tokens, so does minivit.
+    """
     with tempfile.TemporaryDirectory() as folder:
         words = ["-m", "minivit", "bench", "--config", str(config_of(model, folder)), "--device", device]
         words += ["--batch-size", str(batch), "--precision", precision, "--rounds", str(rounds), "--graph", graph]
-        words += ["--against", "torch", "--json"]
+        words += ["--against", "torch", "--json", *["--all-tokens"] * all_tokens]
         code, out, error = output_of(words + ["--compile"] * compiled)
     found: dict[str, Any] = {"model": model, "batch": batch, "precision": precision, "graph": graph}
+    found["all_tokens"] = all_tokens
     if code:
         return found | {"error": error.strip()[-2000:]}
     measured = json.loads(out)
@@ -199,7 +206,8 @@ def table(report: dict[str, Any]) -> str:
         ratios = {name: f"{x:.2f}" for name, x in row.items() if name.startswith("ratio_")}
         step = f"{1000 * row['step_s']:.1f} ms" if "step_s" in row else row.get("error", "")[-200:]
         lines.append(
-            f"{row['model']} batch {row['batch']:5} {row['precision']:9} graph {row['graph']:4} {step}  {ratios}"
+            f"{row['model']} batch {row['batch']:5} {row['precision']:9} graph {row['graph']:4} "
+            f"{'all tokens' if row['all_tokens'] else 'what is read'} {step}  {ratios}"
         )
     for precision, found in report.get("pieces", {}).items():
         if "error" in found:

@@ -34,7 +34,7 @@ def floor_run(workload: Workload) -> Run:
 def _products_for(workload: Workload, images: int) -> list[tuple[int, list[Factors]]]:
     """How often, and the three products: of all tokens by a weight, or of each head of each image alone."""
     groups = []
-    for p in products(workload.config):
+    for p in products(workload):
         stack = (images * p.heads,) if p.heads else ()
         rows = p.rows if p.heads else p.rows * images
         shapes = ((rows, p.inner), (p.inner, p.columns), (rows, p.columns))

@@ -41,12 +41,11 @@ def ours(workload: Workload) -> Ours:
         return found
 
     def logits(i: int) -> Array:
-        return vit(state.params.tree, images[parts[i]], config, ops=ops, skip_unread=True)[0]
+        return vit(state.params.tree, images[parts[i]], config, ops=ops, skip_unread=settings.skip_unread)[0]
 
     def gradient(i: int) -> None:
-        found, cache = vit(
-            state.params.tree, images[parts[i]], config, ops=ops, recompute=settings.recompute, skip_unread=True
-        )
+        how = {"recompute": settings.recompute, "skip_unread": settings.skip_unread}
+        found, cache = vit(state.params.tree, images[parts[i]], config, key=None, ops=ops, **how)
         _, loss_cache = cross_entropy(found, labels[parts[i]])
         vit_backward(cross_entropy_backward(1.0, loss_cache), cache)
 

@@ -33,7 +33,7 @@ def ours_on_gpu(workload: Workload) -> Ours:
 
     def forward() -> list[Array]:
         with exact_products(steps.exact):
-            logits = vit(steps.weights.tree, images, config, ops=steps.ops, skip_unread=True)[0]
+            logits = vit(steps.weights.tree, images, config, ops=steps.ops, skip_unread=settings.skip_unread)[0]
         steps.wait()
         return [logits]
 

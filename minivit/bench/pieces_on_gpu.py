@@ -80,6 +80,8 @@ def _pieces(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:
     """The functions of a step, forward and backward, on random numbers."""
     config, rng, ops = workload.config, np.random.default_rng(0), choose_ops("cuda", "cuda")
     depth, width, hidden = config.depth, config.width, config.mlp_width
+    # Where the class token alone is read, little is left of the last block after its attention.
+    whole = depth - (workload.settings.skip_unread and config.pooling == "class_token")
     tokens = (workload.batch, config.tokens, width)
 
     def random(*shape: int, dtype: Any = storage) -> Array:
@@ -96,10 +98,11 @@ def _pieces(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:
 
     z, x = random(*tokens), random(*tokens)
     gain, bias = random(width), random(width)
-    yield from pair("final layer norm", 1, ops.layer_norm, ops.layer_norm_backward, (x, gain, bias))
-    yield Piece("layer norm", 2 * depth, lambda: ops.pre_norm(z, gain, bias), 2 * z.nbytes)
+    if whole == depth:
+        yield from pair("final layer norm", 1, ops.layer_norm, ops.layer_norm_backward, (x, gain, bias))
+    yield Piece("layer norm", depth + whole, lambda: ops.pre_norm(z, gain, bias), 2 * z.nbytes)
     norm = ops.pre_norm(z, gain, bias)[1]
-    yield Piece("layer norm, backward", 2 * depth, lambda: ops.pre_norm_backward(z, x, norm), 4 * z.nbytes)
+    yield Piece("layer norm, backward", depth + whole, lambda: ops.pre_norm_backward(z, x, norm), 4 * z.nbytes)
     qkv = (x, random(width, 3 * width), random(3 * width))
     yield from pair("queries, keys, values", depth, ops.linear, ops.linear_backward, qkv)
     merged, heads = random(*tokens[:2], 3 * width), config.heads
@@ -109,10 +112,10 @@ def _pieces(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:
         if chosen or way is attention_by_products:
             arguments = (merged, random(3 * width), heads)
             yield from pair(f"attention {name}", depth * chosen, way.attention, way.attention_backward, arguments)
-    yield from pair("output projection", depth, ops.linear, ops.linear_backward, (x, random(width, width), bias))
+    yield from pair("output projection", whole, ops.linear, ops.linear_backward, (x, random(width, width), bias))
     mlp = (x, random(width, hidden), random(hidden), random(hidden, width), bias, config.gelu)
-    yield from pair("MLP", depth, ops.mlp, ops.mlp_backward, mlp)
-    yield Piece("residual sum", 2 * depth, lambda: ops.residual(z, x, 0.0, 0.0, None), 3 * z.nbytes)
+    yield from pair("MLP", whole, ops.mlp, ops.mlp_backward, mlp)
+    yield Piece("residual sum", 2 * whole, lambda: ops.residual(z, x, 0.0, 0.0, None), 3 * z.nbytes)
     yield from _ends(xp, workload, storage)
 
 

@@ -48,9 +48,10 @@ class Product(NamedTuple):
     heads: int = 0  # in attention: so many of them, image by image; else one of all images' tokens by a weight
 
 
-def products(config: ViTConfig) -> list[Product]:
-    """The matrix products of a forward pass as minivit computes it: in the last block, for the tokens that are read."""
-    read = 1 if config.pooling == "class_token" else config.tokens
+def products(workload: Workload) -> list[Product]:
+    """The matrix products of a forward pass; in the last block, where the settings say so, for what is read alone."""
+    config = workload.config
+    read = 1 if workload.settings.skip_unread and config.pooling == "class_token" else config.tokens
     blocks = [p for times, rows in ((config.depth - 1, config.tokens), (1, read)) for p in _block(config, times, rows)]
     return [
         Product(1, config.patches, config.patch_values, config.width),
@@ -75,5 +76,5 @@ def _block(config: ViTConfig, times: int, rows: int) -> list[Product]:
 
 def step_operations(workload: Workload) -> float:
     """Floating-point operations of the products of a training step: forward, and twice that on the way back."""
-    forward = sum(2.0 * p.times * max(1, p.heads) * p.rows * p.inner * p.columns for p in products(workload.config))
+    forward = sum(2.0 * p.times * max(1, p.heads) * p.rows * p.inner * p.columns for p in products(workload))
     return 3.0 * forward * workload.batch

@@ -58,6 +58,9 @@ def add_to(commands: Any) -> None:
         "--graph", choices=get_args(GraphName), default="off", help="on a GPU: auto launches a step as one CUDA graph"
     )
     command.add_argument("--recompute", action="store_true", help="compute each block again in the backward pass")
+    command.add_argument(
+        "--all-tokens", action="store_true", help="also compute the last block's tokens that the head does not read"
+    )
     command.add_argument("--against", choices=["torch"], help="time PyTorch too, in turns, on the same weights")
     command.add_argument("--compile", action="store_true", help="with --against torch: torch.compile as well")
     command.add_argument("--pieces", action="store_true", help="on a GPU: the time of each fused function alone")
@@ -107,6 +110,7 @@ def _workload(options: argparse.Namespace) -> Workload:
     values = read_values(options.config) if options.config else {"variant": "mini/4", "batch_size": 128}
     flags = {"batch_size": options.batch_size, "gelu": options.gelu, "ops": options.ops, "threads": options.threads}
     values |= {"recompute": options.recompute, "precision": options.precision, "graph": options.graph}
+    values["skip_unread"] = not options.all_tokens
     values |= {name: value for name, value in flags.items() if value is not None}
     device = choose_device(options.device)
     choose_ops(options.ops, device)
@@ -128,6 +132,7 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
         "device": workload.device,
         "threads": workload.settings.threads or cores(),
         "ops": choose_ops(workload.settings.ops, workload.device).__name__.rpartition(".")[2],
+        "all_tokens": not workload.settings.skip_unread,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "forward_s": forward,
@@ -233,5 +238,7 @@ _LINES = (
 
 def _table(found: dict[str, Any]) -> str:
     where = "GPU" if found["device"] == "cuda" else f"{found['threads']} core{'s' * (found['threads'] > 1)}"
-    head = f"{found['model']}; {found['batch']} images, {where}, ops {found['ops']}, NumPy {found['numpy']}"
+    tokens = "the last block whole" if found["all_tokens"] else "of the last block what is read"
+    how = f"{found['batch']} images, {where}, ops {found['ops']}, NumPy {found['numpy']}, {tokens}"
+    head = f"{found['model']}; {how}"
     return "\n".join([head, *(f"  {text:<28}{form.format(found[k])}" for text, k, form in _LINES if k in found)])

@@ -136,10 +136,8 @@ class DeviceSteps:
             self.weights.buffer.dtype,
         )  # fmt: skip
         # A key on the device is not the model's own Key, but the fused functions take it as one.
-        address, recompute = cast(Any, key), settings.recompute
-        logits, cache = vit(
-            self.weights.tree, x, model, key=address, ops=self.ops, recompute=recompute, skip_unread=True
-        )
+        how = {"recompute": settings.recompute, "skip_unread": settings.skip_unread}
+        logits, cache = vit(self.weights.tree, x, model, key=cast(Any, key), ops=self.ops, **how)
         labels = self.labels[index]
         dlogits, losses, hits = cross_entropy_in_part(logits, labels, len(table["index"]), settings.label_smoothing)
         self._add(0, losses.sum())

@@ -27,7 +27,8 @@ def estimated_bytes(config: ViTConfig, settings: TrainSettings) -> int:
     scores = 0 if in_tiles else config.heads * config.tokens * -(-config.tokens // 8) * 8
     block = 9 * stream + 2 * config.tokens * config.mlp_width + scores
     # Of the last block there is little to keep where the class token alone is read.
-    whole = config.depth - (config.pooling == "class_token" and config.depth > 1)
+    skips = settings.skip_unread and config.pooling == "class_token" and config.depth > 1
+    whole = config.depth - skips
     kept = config.depth * stream + block if settings.recompute else whole * block
     # In the backward pass of one block its gradients are as large as what they belong to.
     return fixed + images * stored * (kept + block)

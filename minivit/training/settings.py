@@ -46,6 +46,7 @@ class TrainSettings:
     batch_size: int = setting(64, "images per step")
     accumulate: int = setting(1, "parts a step is computed in, to save memory; the gradients add up")
     recompute: bool = setting(False, "compute each block again in the backward pass: less memory, a third more time")
+    skip_unread: bool = setting(True, "in the last block, leave out the tokens that the head does not read")
     optimizer: OptimizerName = setting("adamw", "adamw, or sgd with momentum")
     learning_rate: float = setting(1e-3, "highest learning rate, reached after the warm-up")
     final_learning_rate: float = setting(0.0, "what the cosine falls to at the end")

@@ -90,10 +90,8 @@ def train_step(
         """Gradient, loss and correct predictions of one part, each counted by its images."""
         part_key = None if key is None else key._replace(step=key.step * len(parts) + i)
         part_labels = labels[parts[i]]
-        part_images, recompute = images[parts[i]], settings.recompute
-        logits, cache = vit(
-            state.params.tree, part_images, config, key=part_key, ops=ops, recompute=recompute, skip_unread=True
-        )
+        how = {"recompute": settings.recompute, "skip_unread": settings.skip_unread}
+        logits, cache = vit(state.params.tree, images[parts[i]], config, key=part_key, ops=ops, **how)
         loss, loss_cache = cross_entropy(logits, part_labels, settings.label_smoothing)
         share = len(part_labels) / len(labels)  # the loss is a mean
         gradient = vit_backward(cross_entropy_backward(share, loss_cache), cache)

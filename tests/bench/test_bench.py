@@ -34,6 +34,8 @@ def test_what_nobody_reads_is_not_counted():
     unread = (t - 1) * (2 * t * d + d * d + 2 * d * f)
     with_token, without = (step_operations(SMALL._replace(config=c)) for c in (CONFIG, all_read))
     assert with_token - without == 3 * 2.0 * SMALL.batch * (of_a_token + scores - unread)
+    whole = step_operations(SMALL._replace(settings=TrainSettings(skip_unread=False)))
+    assert whole - without == 3 * 2.0 * SMALL.batch * (of_a_token + scores)
 
 
 def test_operations_grow_with_batch_and_depth():
@@ -49,7 +51,7 @@ def test_the_floor_multiplies_what_a_step_does():
     groups = _products_for(SMALL, SMALL.batch)
     counted = sum(times * 2.0 * np.prod(a.shape) * b.shape[-1] for times, three in groups for a, b, _ in three)
     assert counted == step_operations(SMALL)
-    assert len(groups) == len(products(CONFIG))
+    assert len(groups) == len(products(SMALL))
     assert all(out.shape == (a @ b).shape for _, three in groups for a, b, out in three)
     assert 0.0 < seconds_of(floor_run(SMALL)) < 5.0
 

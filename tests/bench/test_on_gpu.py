@@ -41,8 +41,12 @@ def test_pieces_are_those_of_a_step(xp: Any, precision: str, monkeypatch: pytest
     tiles = precision != "float32"
     assert ("attention in tiles" in found) == tiles
     assert found["attention by products, backward"]["times"] == (0 if tiles else 1)
+    assert found["layer norm"]["times"] == 1
+    assert found["MLP, backward"]["times"] == 0
+    settings = TrainSettings(precision=precision, skip_unread=False)  # type: ignore[arg-type]
+    found = pieces_on_gpu.measure_pieces(workload._replace(settings=settings))
     assert found["layer norm"]["times"] == 2
-    assert found["MLP, backward"]["times"] == 1
+    assert found["MLP, backward"]["times"] == found["final layer norm, backward"]["times"] == 1
 
 
 def test_theirs_computes_in_bfloat16_too() -> None:

@@ -6,8 +6,9 @@ import pytest
 from helpers.command import minivit, refused
 
 KEYS = {
-    "model", "batch", "device", "threads", "ops", "python", "numpy", "forward_s", "backward_s", "optimizer_s", "step_s",
-    "images_per_s", "gflops", "floor_s", "step_over_floor", "peak_memory_mb", "double_batch", "double_depth",
+    "model", "batch", "all_tokens", "device", "threads", "ops", "python", "numpy",
+    "forward_s", "backward_s", "optimizer_s", "step_s", "images_per_s", "gflops",
+    "floor_s", "step_over_floor", "peak_memory_mb", "double_batch", "double_depth",
 }  # fmt: skip
 TORCH_KEYS = {"torch", "torch_step_s", "torch_forward_s", "torch_peak_memory_mb"}
 RATIOS = {"ratio_eager", "ratio_inference", "ratio_memory"}
@@ -47,9 +48,10 @@ def test_against_torch(capsys, small, tmp_path):
 def test_the_table_says_where_it_was_measured(capsys, small):
     out = minivit(
         capsys, "bench", "--config", small, "--rounds", 1, "--ops", "reference", "--threads", 1, "--gelu", "erf",
-        "--batch-size", 4, "--recompute",
+        "--batch-size", 4, "--recompute", "--all-tokens",
     ).out  # fmt: skip
     assert "4 images, 1 core, ops reference" in out
+    assert "the last block whole" in out
     assert "GELU erf" in out
     for words in ("whole step", "matrix products alone", "memory of a step", "twice the depth / one"):
         assert words in out

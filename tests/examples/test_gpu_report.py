@@ -50,7 +50,7 @@ def test_what_was_measured_before_a_time_limit_is_kept(
     with pytest.raises(KeyboardInterrupt):
         report.main([*words, "--out", str(tmp_path / "report.json")])
     written = json.loads((tmp_path / "report.json").read_text())
-    assert written["bench"] == 2 * [{"model": "384x7", "batch": 128, "precision": "bfloat16"}]
+    assert written["bench"] == 3 * [{"model": "384x7", "batch": 128, "precision": "bfloat16"}]
 
 
 def test_every_gpu_test_is_among_those_it_runs(report: Any) -> None:
@@ -77,7 +77,7 @@ def test_ratios_are_named_by_precision(report: Any, monkeypatch: pytest.MonkeyPa
     assert {"ratio_eager_float32", "ratio_inference_float32", "step_s"} <= set(found)
     assert found["batch"] == 4
     assert found["images_per_s"] == pytest.approx(4 / found["step_s"])
-    assert "tiny batch     4 float32   graph off" in report.table({"machine": {}, "bench": [found]})
+    assert "tiny batch     4 float32   graph off  what is read" in report.table({"machine": {}, "bench": [found]})
 
 
 def test_what_cannot_be_measured_is_said(report: Any) -> None:

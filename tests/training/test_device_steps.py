@@ -56,6 +56,7 @@ CHOICES = {
     "SGD, mean pooling, erf": {"optimizer": "sgd", "pooling": "mean", "gelu": "erf", "positions": "sincos"},
     "in parts, with dropout": {"accumulate": 2, "dropout": 0.3},
     "no clipping, no flip, recomputed": {"clip": 0.0, "flip": False, "recompute": True, "crop_padding": 1},
+    "all tokens, with drop path": {"skip_unread": False, "drop_path": 0.2},
 }
 
 

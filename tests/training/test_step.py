@@ -129,6 +129,11 @@ def test_both_kinds_of_functions_learn_the_same():
     assert np.linalg.norm(states[0] - states[1]) <= 1e-12 * np.linalg.norm(states[0])
 
 
+def test_what_nobody_reads_changes_roundings_alone():
+    one, other = (after(TrainSettings(skip_unread=skip), steps=4)[0].params.buffer for skip in (False, True))
+    assert 0 < np.linalg.norm(one - other) <= 1e-12 * np.linalg.norm(one)
+
+
 def test_recomputing_changes_no_bit():
     buffers = [after(TrainSettings(recompute=recompute), steps=3)[0].params.buffer for recompute in (False, True)]
     assert np.array_equal(*buffers)
