@@ -63,7 +63,12 @@ def logits_of(
 def evaluate(
     params: ViTParams, data: Dataset, config: ViTConfig, inputs: Inputs, device: str = "cpu", how: How = AUTO
 ) -> Score:
-    """Loss and accuracy of the model on `data`, with nothing dropped. Every image counts once, equally."""
+    """Loss and accuracy of the model on `data`, with nothing dropped. Every image counts once, equally.
+
+    Raises ValueError where there is no image.
+    """
+    if not len(data.labels):
+        raise ValueError("evaluate: data holds no image, of which a loss could be the mean")
     found, start = [], 0
     for logits in logits_of(params, data.images, config, inputs, device, how):
         labels = to_device(data.labels[start : start + len(logits)], device)
@@ -79,4 +84,5 @@ def predict(
     params: ViTParams, images: Array, config: ViTConfig, inputs: Inputs, device: str = "cpu", how: How = AUTO
 ) -> Array:
     """Probabilities (N, classes) on the host for images (N, C, H, W) uint8."""
-    return np.concatenate([to_host(softmax(x)[0]) for x in logits_of(params, images, config, inputs, device, how)])
+    found = [to_host(softmax(x)[0]) for x in logits_of(params, images, config, inputs, device, how)]
+    return np.concatenate(found) if found else np.zeros((0, config.classes), np.float32)

@@ -36,6 +36,12 @@ def test_loss_and_accuracy_are_those_of_all_images_at_once(model):
     np.testing.assert_allclose(predict(model, d.images, CONFIG, INPUTS), softmax(logits)[0], rtol=1e-12)
 
 
+def test_no_image_has_no_mean(model):
+    with pytest.raises(ValueError, match="data holds no image"):
+        evaluate(model, data(0), CONFIG, INPUTS)
+    assert predict(model, data(0).images, CONFIG, INPUTS).shape == (0, 3)
+
+
 def test_the_batch_size_changes_nothing_but_the_batches(model):
     images = data().images
     parts = list(logits_of(model, images, CONFIG, INPUTS, batch=4))

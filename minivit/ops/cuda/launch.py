@@ -80,16 +80,20 @@ def warps_grid(rows: int) -> tuple[int]:
 
 
 class Columns:
-    """columns.cu on a matrix x (rows, columns): the build, and grids with enough reads on their way at a time."""
+    """columns.cu on a matrix x (rows, columns): the build, and grids with enough reads on their way at a time.
 
-    def __init__(self, x: Array, erf: bool = False) -> None:
+    With `eight` a thread takes eight columns where they can be told apart so, as masks need it.
+    """
+
+    def __init__(self, x: Array, erf: bool = False, eight: bool = False) -> None:
         self.xp, self.real = array_module(x), real_dtype(x)
         self.rows, self.columns = x.shape
-        vector = 16 // x.itemsize if self.columns % (16 // x.itemsize) == 0 else 1  # numbers in one access
-        self.program = build("columns", x.dtype.name, VECTOR=vector, ERF=int(erf))
-        self.across = -(-self.columns // (vector * _COLUMN_THREADS))
+        wanted = 8 if eight else 16 // x.itemsize  # as many as one access takes, or as one draw gives
+        self.vector = wanted if self.columns % wanted == 0 else 1
+        self.program = build("columns", x.dtype.name, VECTOR=self.vector, ERF=int(erf))
+        self.across = -(-self.columns // (self.vector * _COLUMN_THREADS))
 
-    def change(self, kernel: str, inputs: list[Any], outputs: tuple[Array, ...] = ()) -> None:
+    def change(self, kernel: str, inputs: list[Any], outputs: tuple[Array | None, ...] = ()) -> None:
         """A kernel that changes its first input, or writes outputs: a few rows a thread."""
         self._run(kernel, -(-self.rows // 4), inputs, outputs)
 
@@ -100,7 +104,7 @@ class Columns:
         self._run(kernel, len(partial), inputs, (partial,))
         return sum_rows(partial)
 
-    def _run(self, kernel: str, down: int, inputs: list[Any], outputs: tuple[Array, ...]) -> None:
+    def _run(self, kernel: str, down: int, inputs: list[Any], outputs: tuple[Array | None, ...]) -> None:
         grid = (self.across, max(1, min(down, _MOST_DOWN)))
         size = [np.int32(self.rows), np.int32(self.columns)]
         launch(self.program, kernel, grid, _COLUMN_THREADS, [*inputs, *size, *outputs])

@@ -1,11 +1,11 @@
 """Twins of dropout and the residual sum: masks are drawn inside the kernel, at their address.
 
-They are the masks that NumPy draws for the readable functions, bit for bit; none is kept or copied.
+They are the masks that NumPy draws for the readable functions, bit for bit. A bit a number is kept for the way back.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from minivit.ops.cuda.launch import launch, real_dtype, stored
 from minivit.ops.cuda.source import build
 from minivit.randomness import PURPOSES, Key
 
-_THREADS, _EACH = 256, 8  # a thread draws one block of the generator: eight numbers
+EACH = 8  # numbers of a thread: a block of the generator, and a byte of bits
+_THREADS = 256
 
 
 class DeviceKey(NamedTuple):
@@ -34,17 +35,33 @@ class DeviceKey(NamedTuple):
 AnyKey = Key | DeviceKey
 
 
-class Masks(NamedTuple):
-    """What draws the masks of a residual sum again."""
+class Kept(NamedTuple):
+    """Which numbers were kept, a bit each, and what those were multiplied by."""
 
-    address: Array | None  # (4,) uint64 on the device; None: nothing was dropped
+    bits: Array | None  # uint8, a byte for 8 numbers that lie side by side; None: nothing was dropped
+    scale: float
+
+
+class Draws(NamedTuple):
+    """Where masks are drawn, and how much they drop."""
+
+    address: Array | None  # (4,) uint64 on the device, see `words`; None: nothing is dropped
     site: int
     rate: float
-    path_rate: float
+    path_rate: float = 0.0
+
+    @property
+    def scale(self) -> float:
+        """What is kept is multiplied by it."""
+        return 1.0 / ((1.0 - self.rate) * (1.0 - self.path_rate))
+
+    def bits(self, x: Array) -> Array | None:
+        """Room for a bit of each number of x."""
+        return None if self.address is None else array_module(x).empty(-(-x.size // 8), dtype=np.uint8)
 
 
-_NOTHING_DROPPED = Masks(None, 0, 0.0, 0.0)
-AddressedMask = Masks | DropoutCache
+NO_DRAWS, NOTHING_DROPPED = Draws(None, 0, 0.0), Kept(None, 1.0)
+AnyMask = Kept | DropoutCache
 
 
 def words(key: Key) -> Array:
@@ -54,66 +71,76 @@ def words(key: Key) -> Array:
 
 def residual(
     z: Array, x: Array, rate: float, path_rate: float, key: AnyKey | None
-) -> tuple[Array, Masks | ResidualCache]:
+) -> tuple[Array, Kept | ResidualCache]:
     """Twin of `functions.residual`: z + drop_path(dropout(x)) for z, x (B, ...)."""
     xp = array_module(z)
     z, x = xp.ascontiguousarray(z), xp.ascontiguousarray(x)
     if z.shape != x.shape or not stored(z, x):
-        return fn.residual(z, x, rate, path_rate, _host(key))
-    masks = _masks(x, rate, path_rate, key)
-    return _apply(z, x, masks), masks
+        return fn.residual(z, x, rate, path_rate, host_key(key))
+    return _apply(z, x, draws(x, rate, path_rate, key))
 
 
-def residual_backward(dy: Array, cache: Masks | ResidualCache) -> tuple[Array, Array]:
+def residual_backward(dy: Array, cache: Kept | ResidualCache) -> tuple[Array, Array]:
     """Twin of `functions.residual_backward`: (dz, dx) for dy (B, ...); dz is dy itself."""
     if isinstance(cache, ResidualCache):
         return fn.residual_backward(dy, cache)
-    if cache.address is None:
-        return dy, dy
-    return dy, _apply(None, array_module(dy).ascontiguousarray(dy), cache)
+    return dy, _apply_backward(dy, cache)
 
 
-def dropout(x: Array, rate: float, key: AnyKey | None) -> tuple[Array, AddressedMask]:
+def dropout(x: Array, rate: float, key: AnyKey | None) -> tuple[Array, AnyMask]:
     """Twin of `functions.dropout`: x (any shape)."""
     if key is None or rate == 0.0:
         return x, DropoutCache(None, rate)
     x = array_module(x).ascontiguousarray(x)
     if not stored(x):
-        return fn.dropout(x, rate, _host(key))
-    masks = _masks(x, rate, 0.0, key)
-    return _apply(None, x, masks), masks
+        return fn.dropout(x, rate, host_key(key))
+    return _apply(None, x, draws(x, rate, 0.0, key))
 
 
-def dropout_backward(dy: Array, cache: AddressedMask) -> Array:
+def dropout_backward(dy: Array, cache: AnyMask) -> Array:
     """Twin of `functions.dropout_backward`: dy (the shape of x)."""
     if isinstance(cache, DropoutCache):
         return fn.dropout_backward(dy, cache)
-    return _apply(None, array_module(dy).ascontiguousarray(dy), cache)
+    return _apply_backward(dy, cache)
 
 
-def _host(key: AnyKey | None) -> Key | None:
+def host_key(key: AnyKey | None) -> Key | None:
     """The key for the readable functions, which draw on the host. Raises TypeError where it is on the device."""
     if isinstance(key, DeviceKey):
         raise TypeError("a key on the device draws masks for CuPy arrays of bfloat16, float32 or float64 alone")
     return key
 
 
-def _masks(x: Array, rate: float, path_rate: float, key: AnyKey | None) -> Masks:
+def draws(x: Array, rate: float, path_rate: float, key: AnyKey | None) -> Draws:
+    """Where masks of x are drawn. Raises ValueError for a rate that is not in [0, 1)."""
     for name, value in (("rate", rate), ("path_rate", path_rate)):
         if not 0.0 <= value < 1.0:
             raise ValueError(f"dropout: {name} {value} is not in [0, 1); a rate of 1 would drop everything")
     if key is None or rate == path_rate == 0.0:
-        return _NOTHING_DROPPED
+        return NO_DRAWS
     address = key.address if isinstance(key, DeviceKey) else array_module(x).asarray(words(key))
-    return Masks(address, key.site, rate, path_rate)
+    return Draws(address, key.site, rate, path_rate)
 
 
-def _apply(z: Array | None, x: Array, masks: Masks) -> Array:
-    x = x if stored(x) else x.copy()  # a view may begin anywhere; a copy begins where the kernel reads 16 bytes
-    y, real = array_module(x).empty_like(x), real_dtype(x)
-    rates = [f(r) for r in (masks.rate, masks.path_rate) for f in (np.float32, lambda r: real(1.0 / (1.0 - r)))]
+def _apply(z: Array | None, x: Array, drawn: Draws) -> tuple[Array, Kept]:
+    y, bits = array_module(x).empty_like(x), drawn.bits(x)
+    how = [np.int32(drawn.site), np.float32(drawn.rate), np.float32(drawn.path_rate), real_dtype(x)(drawn.scale)]
     size = [np.int64(x.size), np.int32(x.size // x.shape[0])]
-    arguments = [z, x, masks.address, np.int32(masks.site), *rates, *size, y]
-    blocks = -(-x.size // (_THREADS * _EACH))
-    launch(build("residual", x.dtype.name), "residual", (blocks,), _THREADS, arguments)
-    return y
+    _launch("residual", x, [z, x, drawn.address, *how, *size, y, bits])
+    return y, Kept(bits, drawn.scale)
+
+
+def _apply_backward(dy: Array, kept: Kept) -> Array:
+    if kept.bits is None:
+        return dy
+    xp = array_module(dy)
+    dy = xp.ascontiguousarray(dy)
+    dy = dy if stored(dy) else dy.copy()  # a view may begin anywhere; a copy begins where the kernel reads 16 bytes
+    dx = xp.empty_like(dy)
+    _launch("residual_backward", dy, [dy, kept.bits, real_dtype(dy)(kept.scale), np.int64(dy.size), dx])
+    return dx
+
+
+def _launch(kernel: str, x: Array, arguments: list[Any]) -> None:
+    blocks = -(-x.size // (_THREADS * EACH))
+    launch(build("residual", x.dtype.name), kernel, (blocks,), _THREADS, arguments)

@@ -30,9 +30,18 @@ from minivit.ops.cuda.launch import (
     warps_grid,
 )
 from minivit.ops.cuda.products import product
-from minivit.ops.cuda.residual import AddressedMask, dropout, dropout_backward
+from minivit.ops.cuda.residual import (
+    EACH,
+    NOTHING_DROPPED,
+    AnyKey,
+    AnyMask,
+    Kept,
+    draws,
+    dropout,
+    dropout_backward,
+    host_key,
+)
 from minivit.ops.cuda.source import build
-from minivit.randomness import Key
 
 
 def rows_of(x: Array) -> Array:
@@ -121,7 +130,7 @@ class FusedMlpCache(NamedTuple):
     pre: Array  # (N, F)  what GELU got, without its bias: x w1, in the storage type
     bias: Array  # (F,)
     form: GeluForm
-    dropout: AddressedMask
+    dropout: AnyMask
     fc2: LinearCache
 
 
@@ -133,18 +142,23 @@ def mlp(
     fc2_bias: Array,
     form: GeluForm = "tanh",
     rate: float = 0.0,
-    key: Key | None = None,
+    key: AnyKey | None = None,
 ) -> tuple[Array, FusedMlpCache | MlpCache]:
     """Twin of `functions.mlp`: x (..., D), fc1_weight (D, F), fc2_weight (F, D)."""
     parameters = (fc1_weight, fc1_bias, fc2_weight, fc2_bias)
     shapes_fit = x.shape[-1:] == fc1_weight.shape[:1] and fc1_bias.shape == fc1_weight.shape[1:]
     if not shapes_fit or form not in ("tanh", "erf") or not stored(*parameters) or not like(x, fc1_weight):
-        return fn.mlp(x, *parameters, form, rate, key)
+        return fn.mlp(x, *parameters, form, rate, host_key(key))
     pre = product(rows_of(x), fc1_weight)
     h = array_module(pre).empty_like(pre)
-    Columns(pre, erf=form == "erf").change("bias_gelu", [pre, fc1_bias], (h,))
-    h, mask = dropout(h.reshape(*x.shape[:-1], -1), rate, key)
-    y, fc2 = linear(h, fc2_weight, fc2_bias)
+    columns = Columns(pre, erf=form == "erf", eight=rate > 0.0 and key is not None)
+    together = columns.vector == EACH  # a thread's columns are a block of the generator: the mask goes with GELU
+    drawn = draws(pre, rate if together else 0.0, 0.0, key)
+    bits = drawn.bits(h)
+    how = [drawn.address, np.int32(drawn.site), np.float32(drawn.rate), real_dtype(h)(drawn.scale)]
+    columns.change("bias_gelu", [pre, fc1_bias, *how], (h, bits))
+    h, mask = (h, Kept(bits, drawn.scale)) if together else dropout(h, rate, key)
+    y, fc2 = linear(h.reshape(*x.shape[:-1], -1), fc2_weight, fc2_bias)
     return y, FusedMlpCache(LinearCache(x, fc1_weight), pre, fc1_bias, form, mask, fc2)
 
 
@@ -153,7 +167,11 @@ def mlp_backward(dy: Array, cache: FusedMlpCache | MlpCache) -> tuple[Array, Arr
     if isinstance(cache, MlpCache):
         return fn.mlp_backward(dy, cache)
     dh, dfc2_weight, dfc2_bias = linear_backward(cast(dy, cache.pre.dtype), cache.fc2)
-    dh = rows_of(dropout_backward(dh, cache.dropout))  # an array of its own: linear_backward made it
-    dfc1_bias = Columns(dh, erf=cache.form == "erf").sums("gelu_backward", [dh, cache.pre, cache.bias])
+    dh, kept = rows_of(dh), cache.dropout  # an array of its own: linear_backward made it
+    columns = Columns(dh, erf=cache.form == "erf", eight=isinstance(kept, Kept) and kept.bits is not None)
+    if columns.vector != EACH or not isinstance(kept, Kept):
+        dh, kept = dropout_backward(dh, kept), NOTHING_DROPPED
+    scale = real_dtype(dh)(kept.scale)
+    dfc1_bias = columns.sums("gelu_backward", [dh, cache.pre, cache.bias, kept.bits, scale])
     dx, dfc1_weight = products_backward(dh, cache.fc1)
     return cast(dx.reshape(cache.fc1.x.shape), dy.dtype), dfc1_weight, dfc1_bias, dfc2_weight, dfc2_bias

@@ -39,14 +39,11 @@ def run(
     Raises TypeError where an argument's type is not the kernel's, and KernelError as `launch`.
     """
     program = compiled(source(build.file), build.options)[kernel]
-    cell = max(2, dict(build.macros)["STORAGE"] // 8)
-    launch(program, grid, block[0], checked(build, kernel, arguments), shared, cell)
+    launch(program, grid, block[0], checked(build, kernel, arguments), shared)
 
 
-def launch(
-    kernel: Kernel, grid: tuple[int, ...], block: int, arguments: list[Any], shared: int = 0, cell: int = 4
-) -> None:
-    """Run a kernel with `shared` bytes of memory for each block, where no number is smaller than `cell` bytes.
+def launch(kernel: Kernel, grid: tuple[int, ...], block: int, arguments: list[Any], shared: int = 0) -> None:
+    """Run a kernel with `shared` bytes of memory for each block.
 
     Raises KernelError (a RuntimeError) where the kernel does what is not defined: an access out of bounds,
     misaligned, of nothing, or in no order with another thread's.
@@ -56,7 +53,7 @@ def launch(
     values = [_bytes(x) for x in arguments]
     assert [len(v) for v in values] == [size for _, size in kernel.parameters], kernel.parameters
     parameters = {name: v for (name, _), v in zip(kernel.parameters, values, strict=True)}
-    Machine(kernel, grid, block, memory, threads, shared, cell, parameters).run()
+    Machine(kernel, grid, block, memory, threads, shared, parameters).run()
     memory.give_back()
 
 

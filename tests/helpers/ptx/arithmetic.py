@@ -114,6 +114,17 @@ def shift(parts: tuple[str, ...], a: Array, count: Array) -> Array:
     return np.where(far & (a.dtype.kind == "u"), a.dtype.type(0), a >> by)  # a signed one keeps its sign
 
 
+def funnel_shift(parts: tuple[str, ...], low: Array, high: Array, count: Array) -> Array:
+    """Two numbers of 32 bits side by side, shifted: the upper half of what goes left, the lower of what goes right."""
+    both = high.astype(np.uint64) << np.uint64(32) | low
+    by = (count & 31 if "wrap" in parts else np.minimum(count, 32)).astype(np.uint64)
+    return (both << by >> np.uint64(32) if "l" in parts else both >> by).astype(np.uint32)
+
+
+def rem(parts: tuple[str, ...], a: Array, b: Array) -> Array:
+    return a - div(parts, a, b) * b
+
+
 def bfi(parts: tuple[str, ...], a: Array, b: Array, start: Array, length: Array) -> Array:
     """The lowest bits of a, put into b."""
     one, kind = a.dtype.type(1), a.dtype
@@ -166,7 +177,8 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "lg2": _simple(np.log2), "rsqrt": _simple(lambda x: x.dtype.type(1) / np.sqrt(x)),
     "copysign": _simple(lambda sign, size: np.copysign(size, sign)),
     "selp": _simple(lambda a, b, chosen: np.where(chosen, a, b)),
-    "mul": mul, "mad": mad, "fma": fma, "div": div, "shl": shift, "shr": shift, "bfi": bfi, "setp": setp, "cvt": cvt,
+    "mul": mul, "mad": mad, "fma": fma, "div": div, "rem": rem, "shl": shift, "shr": shift, "shf": funnel_shift,
+    "bfi": bfi, "setp": setp, "cvt": cvt,
 }  # fmt: skip
 
 

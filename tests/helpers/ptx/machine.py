@@ -20,18 +20,18 @@ Bits = np.ndarray[Any, Any]
 
 
 class Machine:
-    """One launch of `kernel`: its parameters as bytes, by their symbols, and `given` bytes of shared memory a block.
-
-    `cell` is the size in bytes of the smallest number that is kept in shared memory.
-    """
+    """One launch of `kernel`: its parameters as bytes, by their symbols, and `given` bytes of shared memory a block."""
 
     def __init__(self, kernel: Kernel, grid: tuple[int, ...], block: int, memory: Global, threads: Threads,
-                 given: int, cell: int, parameters: dict[str, bytes]) -> None:  # fmt: skip
+                 given: int, parameters: dict[str, bytes]) -> None:  # fmt: skip
         self.kernel, self.threads, self.memory = kernel, threads, memory
         if block % WARP:
             raise KernelError(f"{kernel.name}: a block of {block} threads is no whole number of warps")
         size = kernel.shared_size + given
-        self.shared = Shared(size, threads.count // block, cell, threads)
+        sizes = [
+            DTYPES[i.parts[-1]].itemsize for i in kernel.code if i.parts[0] in ("ld", "st") and "shared" in i.parts
+        ]
+        self.shared = Shared(size, threads.count // block, min(sizes, default=16), threads)
         self.symbols = dict(kernel.shared)
         self.parameters = bytearray()
         for name, value in parameters.items():

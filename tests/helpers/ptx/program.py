@@ -63,10 +63,12 @@ def kernels(text: str) -> dict[str, Kernel]:
 def _kernel(name: str, parameters: str, body: str, extern: list[str], before: str) -> Kernel:
     registers = {p: REGISTER_BITS[t] for t, p in re.findall(r"\.reg \.(\w+)\s+(%[a-z]+)", body)}
     shared, size = {}, 0
-    for align, symbol, length in re.findall(r"\.shared \.align (\d+) \.b8 (\w+)\[(\d+)\]", before + body):
+    for align, bits, symbol, length in re.findall(
+        r"\.shared \.align (\d+) \.[a-z](\d+) (\w+)(?:\[(\d+)\])?;", before + body
+    ):
         size += -size % int(align)
         shared[symbol] = size
-        size += int(length)
+        size += int(bits) // 8 * int(length or 1)
     size += -size % 16
     shared |= dict.fromkeys(extern, size)
     code, labels = [], {}

@@ -52,6 +52,11 @@ def random(*shape: int, dtype: np.dtype, seed: int = 0) -> Array:
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
 
 
+def address_of(key: Key) -> Array:
+    """Where a kernel reads a key."""
+    return np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch], np.uint64)
+
+
 def exact(x: Array) -> Array:
     return x.astype(np.float64)
 
@@ -83,18 +88,23 @@ def test_layer_norm(run: Run, dtype: np.dtype, width: int, with_stream: bool) ->
 
 
 @pytest.mark.parametrize("form", ["tanh", "erf"])
-@pytest.mark.parametrize(("columns", "vector"), [(8, 4), (16, 8), (7, 1)])
-def test_bias_and_gelu(run: Run, dtype: np.dtype, form: fn.GeluForm, columns: int, vector: int) -> None:
-    rows, grid = 9, (1, 2)
+@pytest.mark.parametrize(("columns", "vector", "rate"), [(8, 4, 0.0), (16, 8, 0.0), (24, 8, 0.3), (7, 1, 0.0)])
+def test_bias_gelu_and_dropout(
+    run: Run, dtype: np.dtype, form: fn.GeluForm, columns: int, vector: int, rate: float
+) -> None:
+    rows, grid, real, key = 9, (1, 2), real_of(dtype), Key(2**40 + 7, "dropout", 3, 11, site=6)
     pre, dh, b = (random(*s, dtype=dtype, seed=i) for i, s in enumerate([(rows, columns)] * 2 + [(columns,)]))
     x = (exact(pre) + exact(b)).astype(dtype)
-    expected, cache = fn.gelu(exact(x), form)
-    dx = fn.gelu_backward(exact(dh), cache)
-    size = [np.int32(rows), np.int32(columns)]
+    gelu, cache = fn.gelu(exact(x), form)
+    expected, mask = fn.dropout(gelu, rate, key)
+    dx = fn.gelu_backward(fn.dropout_backward(exact(dh), mask), cache)
+    size, scale = [np.int32(rows), np.int32(columns)], real(1 / (1 - rate))
+    how = [address_of(key) if rate else None, np.int32(6), np.float32(rate), scale]
+    bits = np.zeros((rows, columns // 8), np.uint8) if rate else None
     program = build("columns", dtype.name, VECTOR=vector, ERF=int(form == "erf"))
     h, partial, sums = np.empty_like(pre), np.empty((2, columns), real_of(dtype)), np.empty(columns, real_of(dtype))
-    run(program, "bias_gelu", grid, (32,), [pre, b, *size, h])
-    run(program, "gelu_backward", grid, (32,), [dh, pre, b, *size, partial])
+    run(program, "bias_gelu", grid, (32,), [pre, b, *how, *size, h, bits])
+    run(program, "gelu_backward", grid, (32,), [dh, pre, b, bits, scale, *size, partial])
     run(program, "sum_rows", (1,), (1024,), [partial, np.int32(2), np.int32(columns), sums])
     assert_close(h, expected, dtype)
     assert_close(dh, dx, dtype)
@@ -200,24 +210,25 @@ def test_shared_memory_that_was_not_given_is_missed(run: Run) -> None:
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("path_rate", [0.0, 0.5])
 @pytest.mark.parametrize("with_z", [True, False])
-@pytest.mark.parametrize(("images", "per_image"), [(4, 21), (19, 3), (17, 8)])
+@pytest.mark.parametrize(("images", "per_image"), [(4, 21), (19, 3), (17, 8), (3, 200)])
 def test_residual_draws_the_masks_of_numpy(
     run: Run, dtype: np.dtype, rate: float, path_rate: float, with_z: bool, images: int, per_image: int
 ) -> None:
     """Also of more images than a block of the generator draws for, and of images smaller than a thread's numbers."""
     key = Key(2**40 + 7, "dropout", 3, 11, site=6)
-    z, x = (random(images, per_image, dtype=dtype, seed=i) for i in range(2))
-    address = np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch], np.uint64)
-    y = np.empty_like(x)
-    real = real_of(dtype)
-    rates = [np.float32(rate), real(1 / (1 - rate)), np.float32(path_rate), real(1 / (1 - path_rate))]
-    numbers = [np.int32(key.site), *rates, np.int64(x.size), np.int32(per_image)]
-    run(build("residual", dtype.name), "residual", (1,), (32,), [z if with_z else None, x, address, *numbers, y])
-    branch, _ = fn.dropout(exact(x), rate, key)
-    branch, _ = fn.drop_path(branch, path_rate, key.at(key.site + 1))
+    z, x, dy = (random(images, per_image, dtype=dtype, seed=i) for i in range(3))
+    y, dx, bits, grid = np.empty_like(x), np.empty_like(x), np.empty(-(-x.size // 8), np.uint8), (-(-x.size // 256),)
+    size, scale = np.int64(x.size), real_of(dtype)(1 / ((1 - rate) * (1 - path_rate)))
+    numbers = [np.int32(key.site), np.float32(rate), np.float32(path_rate), scale, size, np.int32(per_image)]
+    program = build("residual", dtype.name)
+    run(program, "residual", grid, (32,), [z if with_z else None, x, address_of(key), *numbers, y, bits])
+    branch, dropped = fn.dropout(exact(x), rate, key)
+    branch, path = fn.drop_path(branch, path_rate, key.at(key.site + 1))
     assert_close(y, branch + exact(z) if with_z else branch, dtype)
+    run(program, "residual_backward", grid, (32,), [dy, bits, scale, size, dx])
+    assert_close(dx, fn.dropout_backward(fn.drop_path_backward(exact(dy), path), dropped), dtype)
     if rate == path_rate == 0.0:  # and without an address nothing is read there
-        run(build("residual", dtype.name), "residual", (1,), (32,), [z, x, None, *numbers, y])
+        run(program, "residual", grid, (32,), [z, x, None, *numbers, y, None])
         assert_close(y, exact(z) + exact(x), dtype)
 
 
@@ -226,12 +237,10 @@ def test_uniform_numbers_are_numpys_bit_for_bit(run: Run) -> None:
     key = Key(5, "dropout", 1, 2, site=3)
     drawn = generator(key).random(50, dtype=np.float32)
     ones, y = np.ones(50, np.float32), np.empty(50, np.float32)
-    address = np.array([5, PURPOSES.index("dropout"), 2, 1], np.uint64)
     for number in drawn[:10]:
         for rate in (number, np.nextafter(number, np.float32(1), dtype=np.float32)):
-            one = np.float32(1)
-            numbers = [np.int32(3), rate, one, np.float32(0), one, np.int64(50), np.int32(50)]
-            run(build("residual", "float32"), "residual", (1,), (32,), [None, ones, address, *numbers, y])
+            numbers = [np.int32(3), rate, np.float32(0), np.float32(1), np.int64(50), np.int32(50)]
+            run(build("residual", "float32"), "residual", (1,), (32,), [None, ones, address_of(key), *numbers, y, None])
             np.testing.assert_array_equal(y > 0, drawn >= rate)
 
 

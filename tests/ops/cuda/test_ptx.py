@@ -106,6 +106,11 @@ def test_a_barrier_for_some_is_passed_when_the_others_are_done() -> None:
         ("n >> 3", np.int32(-20), -3),
         ("(unsigned)n >> 28", np.int32(-1), 15),
         ("(int)(n * 3000000000ll >> 32)", np.int64(5), 3),
+        ("__funnelshift_l(0x80000001u, n, 4)", np.int32(1), 24),
+        ("__funnelshift_r(16, n, 4)", np.int32(2), 536870913),
+        ("n % n", np.int32(-20), 0),
+        ("n % (n + 27)", np.int32(-20), -6),
+        ("n % (n + 27)", np.int64(-20), -6),
         ("__umul64hi(n, 0xfedcba9876543210ull) >> 40", np.int64(2**62 + 12345), 0xFEDCBA9876543210 >> 42),
         ("__umulhi(n, 0xfedcba98u) >> 8", np.int32(2**30), 0xFEDCBA98 >> 10),
         ("n / 1000003", np.int64(-(10**15)), -999997000),
@@ -139,9 +144,9 @@ def attention(text: str, dtype: str) -> None:
     b, partial = np.ones(3 * width * heads, kind), np.empty((images, 3 * width * heads), np.float32)
     both, grid, scale = compiled(text, build.options), (images * heads,), np.float32(0.25)
     sizes = [shared_bytes(tokens, width, kind.itemsize, back) for back in (False, True)]
-    launch(both["attention"], grid, 96, [qkv, b, scale, y], sizes[0], kind.itemsize)
+    launch(both["attention"], grid, 96, [qkv, b, scale, y], sizes[0])
     dqkv = np.empty_like(qkv)
-    launch(both["attention_backward"], grid, 96, [y, qkv, b, scale, dqkv, partial], sizes[1], kind.itemsize)
+    launch(both["attention_backward"], grid, 96, [y, qkv, b, scale, dqkv, partial], sizes[1])
 
 
 def build_dtype(name: str) -> np.dtype[Any]:

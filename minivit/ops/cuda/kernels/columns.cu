@@ -2,8 +2,11 @@
 // a bias's gradient needs, sums over the rows. Block y of the grid takes rows y, y + gridDim.y, ...; its sums are
 // one row of `partial` (gridDim.y, columns), which sum_rows adds up in order: no atomics, the same result each time.
 //
-// Readable twins: minivit/functions/linear.py, gelu.py.
+// The MLP's dropout goes with GELU, where a thread owns eight columns: a block of the generator, and a byte of bits.
+//
+// Readable twins: minivit/functions/linear.py, gelu.py, dropout.py.
 #include "common.cuh"
+#include "random.cuh"
 #define V (VECTOR)
 
 #define SQRT_2_OVER_PI ((real)0.79788456080286536)
@@ -48,8 +51,10 @@ __device__ __forceinline__ void argument(const storage* pre, const real (&bias)[
     for (int i = 0; i < V; ++i) v[i] = widen(narrow(v[i] + bias[i]));
 }
 
-// h = gelu(pre + b).
-extern "C" __global__ void bias_gelu(const storage* pre, const storage* b, int rows, int columns, storage* h) {
+// h = dropout(gelu(pre + b)). A number is kept where its draw at `site` is at least `rate`, and its bit set in `bits`
+// (rows, columns / 8). Both address and bits may be null: nothing is dropped; where V is not 8 they have to be.
+extern "C" __global__ void bias_gelu(const storage* pre, const storage* b, const Address* address, int site, float rate,
+                                     real scale, int rows, int columns, storage* h, unsigned char* bits) {
     const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (at >= columns) return;
     real bias[V], v[V];
@@ -58,13 +63,21 @@ extern "C" __global__ void bias_gelu(const storage* pre, const storage* b, int r
         const big start = (big)row * columns + at;
         argument(pre + start, bias, v);
         for (int i = 0; i < V; ++i) v[i] *= normal_share(v[i]);
+#if VECTOR == 8
+        if (address) {
+            const unsigned byte = kept_of_8(*address, site, start / 8, rate);
+            keep(v, byte, scale);
+            bits[start / 8] = byte;
+        }
+#endif
         save<V>(h + start, v);
     }
 }
 
-// dh *= gelu'(pre + b), in place, and partial sums of the result: the gradient of the bias.
-extern "C" __global__ void gelu_backward(storage* dh, const storage* pre, const storage* b, int rows, int columns,
-                                         real* partial) {
+// dh *= gelu'(pre + b), in place, where `bits` (null: everywhere) says that h was kept, and partial sums of the result:
+// the gradient of the bias.
+extern "C" __global__ void gelu_backward(storage* dh, const storage* pre, const storage* b, const unsigned char* bits,
+                                         real scale, int rows, int columns, real* partial) {
     const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (at >= columns) return;
     real sums[V] = {}, bias[V], v[V], d[V];
@@ -73,6 +86,9 @@ extern "C" __global__ void gelu_backward(storage* dh, const storage* pre, const 
         const big start = (big)row * columns + at;
         argument(pre + start, bias, v);
         load<V>(dh + start, d);
+#if VECTOR == 8
+        if (bits) keep(d, bits[start / 8], scale);
+#endif
         for (int i = 0; i < V; ++i) { d[i] *= gelu_slope(v[i]); sums[i] += d[i]; }
         save<V>(dh + start, d);
     }

@@ -1,5 +1,5 @@
 // Philox4x64-10, as in NumPy: the same address gives the same numbers as minivit.randomness on the host, so a
-// mask is the same on every device, and the backward pass draws it again instead of keeping it.
+// mask is the same on every device. To draw takes longer than to read: what was drawn is kept as a bit a number.
 //
 // Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3.
 #pragma once
@@ -32,6 +32,22 @@ __device__ __forceinline__ void uniform8(const Address& at, word site, word bloc
     philox(at, site, block, x);
 #pragma unroll
     for (int i = 0; i < 8; ++i) u[i] = unit(x[i / 2] >> (32 * (i % 2)));
+}
+
+// Which of the draws 8 block .. 8 block + 7 are at least `rate`: a bit each, the first the lowest.
+__device__ __forceinline__ unsigned kept_of_8(const Address& at, word site, word block, float rate) {
+    float u[8];
+    uniform8(at, site, block, u);
+    unsigned byte = 0;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) byte |= (unsigned)(u[i] >= rate) << i;
+    return byte;
+}
+
+// Numbers whose bit is not set become 0, the others are multiplied by `scale`.
+__device__ __forceinline__ void keep(real (&v)[8], unsigned byte, real scale) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) v[i] = byte >> i & 1 ? v[i] * scale : 0;
 }
 
 // Draw `index` alone. Halving what is left three times keeps the words in registers: an index would not.
