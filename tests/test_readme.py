@@ -75,5 +75,7 @@ def test_its_speeds_are_those_that_were_measured():
     found = json.loads((ROOT / "examples/results/cpu_step/erf.json").read_text())
     for number in ("step_s", "torch_step_s", "torch_compile_step_s", "ratio_eager", "ratio_compile", "floor_s"):
         assert f"{found[number]:.2f}" in README.split("## How fast it is")[1].split("##")[0]
+    whole = json.loads((ROOT / "examples/results/cpu_step/erf_all_tokens.json").read_text())
+    assert f"all tokens of the last block | | {whole['ratio_eager']:.2f} |" in README
     reference = json.loads((ROOT / "examples/results/cpu_step/reference_tanh.json").read_text())
     assert f"{reference['ratio_eager']:.2f} of" in README
