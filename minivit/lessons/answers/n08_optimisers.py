@@ -9,6 +9,7 @@ import numpy as np
 from minivit.arrays import Array
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import function_exercise
+from minivit.lessons.slips import Slip, naming_slips
 
 
 def adam_l2(
@@ -54,24 +55,38 @@ def _of_norm(norm: float, *arrays: Array) -> list[Array]:
 
 _RATE, _DECAY = 0.1, 0.3
 
+_ADAM_CASES = (
+    (normal(1, 5), normal(2, 5), normal(3, 5), normal(4, 5) ** 2, 3, _RATE, _DECAY),
+    # The penalty alone: m and v show how it entered.
+    (normal(5, 5), np.zeros(5), np.zeros(5), np.zeros(5), 1, _RATE, _DECAY),
+    # The step alone, from p = 0 and far above eps: a missing bias correction is a factor.
+    (np.zeros(5), normal(6, 5, scale=1e3), np.zeros(5), np.zeros(5), 2, _RATE, _DECAY),
+    (normal(13, 5), normal(14, 5), normal(15, 5), normal(16, 5) ** 2, 4, 0.02, 0.05),
+    (normal(17, 5), normal(18, 5), normal(19, 5), normal(20, 5) ** 2, 3, _RATE, _DECAY, 0.7, 0.95, 0.2),
+)
+_ADAM_SLIPS: list[Slip] = [
+    ("b1, b2 and eps are arguments: use what is given, not 0.9, 0.999 and 1e-8", lambda *args: adam_l2(*args[:7])),
+]
+_MOMENTS = ("p", "m", "v")
+
 EXERCISES = {
-    "8.1": function_exercise(
-        "Adam with an L2 penalty",
-        adam_l2,
-        (normal(1, 5), normal(2, 5), normal(3, 5), normal(4, 5) ** 2, 3, _RATE, _DECAY),
-        # The penalty alone: m and v show how it entered.
-        (normal(5, 5), np.zeros(5), np.zeros(5), np.zeros(5), 1, _RATE, _DECAY),
-        # The step alone, from p = 0 and far above eps: a missing bias correction is a factor.
-        (np.zeros(5), normal(6, 5, scale=1e3), np.zeros(5), np.zeros(5), 2, _RATE, _DECAY),
-        (normal(13, 5), normal(14, 5), normal(15, 5), normal(16, 5) ** 2, 4, 0.02, 0.05),
-        names=("p", "m", "v"),
-        numbers={
-            "decay": _DECAY,
-            "rate": _RATE,
-            "1 - b1^t": 1 - 0.9**2,
-            "sqrt(1 - b2^t)": (1 - 0.999**2) ** 0.5,
-            "(1 - b1^t) / sqrt(1 - b2^t)": (1 - 0.9**2) / (1 - 0.999**2) ** 0.5,
-        },
+    "8.1": naming_slips(
+        function_exercise(
+            "Adam with an L2 penalty",
+            adam_l2,
+            *_ADAM_CASES,
+            names=_MOMENTS,
+            numbers={
+                "decay": _DECAY,
+                "rate": _RATE,
+                "1 - b1^t": 1 - 0.9**2,
+                "sqrt(1 - b2^t)": (1 - 0.999**2) ** 0.5,
+                "(1 - b1^t) / sqrt(1 - b2^t)": (1 - 0.9**2) / (1 - 0.999**2) ** 0.5,
+            },
+        ),
+        _ADAM_CASES,
+        _ADAM_SLIPS,
+        _MOMENTS,
     ),
     "8.2": function_exercise(
         "clipping a list of tensors",

@@ -5,39 +5,39 @@ import numpy as np
 from minivit.lessons.answers.n08_optimisers import adam_l2, averaged, clip_by_norm_of
 
 
-def decoupled(p, g, m, v, t, rate, decay):
-    return adam_l2((1 - rate * decay) * p, g, m, v, t, rate, 0.0)
+def decoupled(p, g, m, v, t, rate, decay, *rest):
+    return adam_l2((1 - rate * decay) * p, g, m, v, t, rate, 0.0, *rest)
 
 
-def decay_without_factor(p, g, m, v, t, rate, decay):
-    return adam_l2(p, g, m, v, t, rate, 1.0)
+def decay_without_factor(p, g, m, v, t, rate, decay, *rest):
+    return adam_l2(p, g, m, v, t, rate, 1.0, *rest)
 
 
-def decay_times_rate(p, g, m, v, t, rate, decay):
-    return adam_l2(p, g, m, v, t, rate, rate * decay)
+def decay_times_rate(p, g, m, v, t, rate, decay, *rest):
+    return adam_l2(p, g, m, v, t, rate, rate * decay, *rest)
 
 
-def decay_of_the_wrong_sign(p, g, m, v, t, rate, decay):
-    return adam_l2(p, g, m, v, t, rate, -decay)
+def decay_of_the_wrong_sign(p, g, m, v, t, rate, decay, *rest):
+    return adam_l2(p, g, m, v, t, rate, -decay, *rest)
 
 
-def decay_not_in_v(p, g, m, v, t, rate, decay):
-    new, first, _ = adam_l2(p, g, m, v, t, rate, decay)
+def decay_not_in_v(p, g, m, v, t, rate, decay, *rest):
+    new, first, _ = adam_l2(p, g, m, v, t, rate, decay, *rest)
     return new, first, 0.999 * v + 0.001 * g * g
 
 
-def without_correction(p, g, m, v, t, rate, decay):
-    _, m, v = adam_l2(p, g, m, v, t, rate, decay)
+def without_correction(p, g, m, v, t, rate, decay, *rest):
+    _, m, v = adam_l2(p, g, m, v, t, rate, decay, *rest)
     return p - rate * m / (np.sqrt(v) + 1e-8), m, v
 
 
-def without_correction_of_v(p, g, m, v, t, rate, decay):
-    _, m, v = adam_l2(p, g, m, v, t, rate, decay)
+def without_correction_of_v(p, g, m, v, t, rate, decay, *rest):
+    _, m, v = adam_l2(p, g, m, v, t, rate, decay, *rest)
     return p - rate * m / (1 - 0.9**t) / (np.sqrt(v) + 1e-8), m, v
 
 
-def uphill(p, g, m, v, t, rate, decay):
-    new, m, v = adam_l2(p, g, m, v, t, rate, decay)
+def uphill(p, g, m, v, t, rate, decay, *rest):
+    new, m, v = adam_l2(p, g, m, v, t, rate, decay, *rest)
     return p + (p - new), m, v
 
 
@@ -95,8 +95,13 @@ def from_the_first(history, decay):
     return mean
 
 
+def deaf_to_settings(p, g, m, v, t, rate, decay, b1=0.9, b2=0.999, eps=1e-8):
+    return adam_l2(p, g, m, v, t, rate, decay)
+
+
 WRONG = {
     "8.1": [
+        ((deaf_to_settings,), "b1, b2 and eps are arguments: use what is given"),
         ((decoupled,), "zero everywhere"),
         ((decay_without_factor,), "off by the factor 3.33333 = 1 / decay"),
         ((decay_times_rate,), "off by the factor 0.1 = rate"),
@@ -105,7 +110,10 @@ WRONG = {
         ((without_correction,), "(1 - b1^t) / sqrt(1 - b2^t)"),
         ((without_correction_of_v,), "1 / sqrt(1 - b2^t)"),
         ((uphill,), "the sign is wrong"),
-        ((lambda p, g, m, v, t, rate, decay: adam_l2(p, g, m, v, t, rate, decay)[0],), "returned 1 result"),
+        (
+            (lambda p, g, m, v, t, rate, decay, *rest: adam_l2(p, g, m, v, t, rate, decay, *rest)[0],),
+            "returned 1 result",
+        ),
     ],
     "8.2": [
         ((clipped_each,), "wrong: at"),
