@@ -42,12 +42,23 @@ def pair_exercise(title: str, f: Callable[..., Any], f_backward: Callable[..., A
     def judge(title: str, attempt: Callable[..., Any], attempt_backward: Callable[..., Any]) -> Report:
         rows: list[Row] = []
         for case in cases:
-            report = check(attempt, attempt_backward, copied(tuple(case)), name=title)  # an attempt may write to them
+            report = _checked(attempt, attempt_backward, case, title)
             y, expected = attempt(*copied(tuple(case)))[0], f(*case)[0]
             rows += [_compared("y", y, expected, TOLERANCE, _known(f, case)), *report.rows]
         return Report(title, report.method, report.dtype, _worst_case(rows))
 
     return Exercise(title, (f, f_backward), judge)
+
+
+def _checked(f: Callable[..., Any], f_backward: Callable[..., Any], case: Sequence[Any], title: str) -> Report:
+    """The gradients' report; by real steps where NumPy has f for real numbers alone, as with np.logaddexp."""
+    try:
+        return check(f, f_backward, copied(tuple(case)), name=title)  # an attempt may write to its arguments
+    except GradcheckError as error:
+        if "TypeError: ufunc" not in str(error):
+            raise
+        # Where numbers are large, real steps leave five digits.
+        return check(f, f_backward, copied(tuple(case)), method="central", tolerance=1e-4, name=title)
 
 
 def function_exercise(

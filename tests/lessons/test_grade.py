@@ -101,6 +101,20 @@ def test_an_unknown_exercise_is_refused(number):
         grade(number, fold)
 
 
+def test_what_takes_no_complex_numbers_is_judged_by_real_steps():
+    def log_softmax(x):
+        y = x - np.logaddexp.reduce(x, axis=-1, keepdims=True)
+        return y, y
+
+    def log_softmax_backward(dy, y):
+        return dy - np.exp(y) * dy.sum(-1, keepdims=True)
+
+    exercise = find_exercise("3.3")
+    assert exercise.judge("3.3", log_softmax, log_softmax_backward).passed
+    wrong = exercise.judge("3.3", log_softmax, lambda dy, y: dy - np.exp(y) * dy.mean(-1, keepdims=True))
+    assert not wrong.passed
+
+
 def test_a_missing_function_is_named():
     with pytest.raises(MinivitError, match=r"1 functions were given; expected 2, in order: rms_norm, rms_norm_back"):
         grade("4.1", rms_norm)
