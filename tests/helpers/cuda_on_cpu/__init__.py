@@ -66,7 +66,7 @@ def _compile(text: str, build: Build, library: Path) -> None:
 def _waits(text: str, kernel: str) -> bool:
     """Whether a kernel's threads exchange anything: sums over a warp, shuffles, barriers."""
     body = text.partition(f"void {kernel}(")[2].partition('extern "C"')[0]
-    return any(word in body for word in ("warp_sum", "warp_max", "__shfl", "__sync"))
+    return any(word in body for word in ("warp_", "__shfl", "__sync"))
 
 
 def run(

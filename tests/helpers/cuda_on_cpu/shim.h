@@ -16,6 +16,9 @@
 #define __shared__ static
 #define __align__(n) alignas(n)
 
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+template <typename T> void __stwb(T* into, T x) { *into = x; }
 struct dim3 { int x, y, z; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
 alignas(16) static char memory[1 << 20];  // a block's dynamic shared memory
@@ -142,6 +145,7 @@ template <typename T> auto exchange(const T& mine) {
 }  // namespace cuda_on_cpu
 
 inline void __syncwarp() { cuda_on_cpu::wait(cuda_on_cpu::at_warp); }
+template <typename T> T __shfl_sync(unsigned, T x, int lane) { return cuda_on_cpu::exchange(x)(lane); }
 template <typename T> T __shfl_xor_sync(unsigned, T x, int lane) {
     const auto lanes = cuda_on_cpu::exchange(x);
     const int other = threadIdx.x ^ lane;

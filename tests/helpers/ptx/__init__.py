@@ -16,6 +16,7 @@ from helpers.nvrtc import Nvrtc, folder
 from helpers.ptx.machine import Machine
 from helpers.ptx.memory import Global, Threads
 from helpers.ptx.program import Kernel, kernels
+from helpers.ptx.traffic import Traffic
 from minivit.ops.cuda.gather import PIECES
 from minivit.ops.cuda.source import Build, source
 
@@ -32,17 +33,31 @@ def compiled(text: str, options: tuple[str, ...] = ()) -> dict[str, Kernel]:
 
 
 def run(
-    build: Build, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list[Any], shared: int = 0
+    build: Build,
+    kernel: str,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    arguments: list[Any],
+    shared: int = 0,
+    traffic: Traffic | None = None,
 ) -> None:
     """Run a kernel on NumPy arrays (None: a null pointer) and NumPy scalars, as CuPy would launch it.
 
-    Raises TypeError where an argument's type is not the kernel's, and KernelError as `launch`.
+    What it asks of memory is added to `traffic`. Raises TypeError where an argument's type is not the kernel's, and
+    KernelError as `launch`.
     """
     program = compiled(source(build.file), build.options)[kernel]
-    launch(program, grid, block[0], checked(build, kernel, arguments), shared)
+    launch(program, grid, block[0], checked(build, kernel, arguments), shared, traffic)
 
 
-def launch(kernel: Kernel, grid: tuple[int, ...], block: int, arguments: list[Any], shared: int = 0) -> None:
+def launch(
+    kernel: Kernel,
+    grid: tuple[int, ...],
+    block: int,
+    arguments: list[Any],
+    shared: int = 0,
+    traffic: Traffic | None = None,
+) -> None:
     """Run a kernel with `shared` bytes of memory for each block.
 
     Raises KernelError (a RuntimeError) where the kernel does what is not defined: an access out of bounds,
@@ -53,7 +68,7 @@ def launch(kernel: Kernel, grid: tuple[int, ...], block: int, arguments: list[An
     values = [_bytes(x) for x in arguments]
     assert [len(v) for v in values] == [size for _, size in kernel.parameters], kernel.parameters
     parameters = {name: v for (name, _), v in zip(kernel.parameters, values, strict=True)}
-    Machine(kernel, grid, block, memory, threads, shared, parameters).run()
+    Machine(kernel, grid, block, memory, threads, shared, parameters, traffic).run()
     memory.give_back()
 
 

@@ -14,6 +14,7 @@ from helpers.ptx import warps
 from helpers.ptx.arithmetic import DTYPES, FUNCTIONS, flushed, operand_dtypes
 from helpers.ptx.memory import WARP, Global, Index, KernelError, Shared, Threads
 from helpers.ptx.program import Address, Immediate, Instruction, Kernel, Operand
+from helpers.ptx.traffic import Traffic
 
 RUNNING, AT_BLOCK, AT_WARP, DONE = range(4)
 Bits = np.ndarray[Any, Any]
@@ -23,8 +24,8 @@ class Machine:
     """One launch of `kernel`: its parameters as bytes, by their symbols, and `given` bytes of shared memory a block."""
 
     def __init__(self, kernel: Kernel, grid: tuple[int, ...], block: int, memory: Global, threads: Threads,
-                 given: int, parameters: dict[str, bytes]) -> None:  # fmt: skip
-        self.kernel, self.threads, self.memory = kernel, threads, memory
+                 given: int, parameters: dict[str, bytes], traffic: Traffic | None) -> None:  # fmt: skip
+        self.kernel, self.threads, self.memory, self.traffic = kernel, threads, memory, traffic
         if block % WARP:
             raise KernelError(f"{kernel.name}: a block of {block} threads is no whole number of warps")
         size = kernel.shared_size + given
@@ -32,6 +33,8 @@ class Machine:
             DTYPES[i.parts[-1]].itemsize for i in kernel.code if i.parts[0] in ("ld", "st") and "shared" in i.parts
         ]
         self.shared = Shared(size, threads.count // block, min(sizes, default=16), threads)
+        if traffic:
+            memory.count, self.shared.count = traffic.of_memory, traffic.of_shared
         self.symbols = dict(kernel.shared)
         self.parameters = bytearray()
         for name, value in parameters.items():
@@ -101,6 +104,8 @@ class Machine:
 
     def _take(self, instruction: Instruction, following: int) -> bool:
         """The threads self.who take an instruction; returns whether they do not simply go on to the `following` one."""
+        if self.traffic:
+            self.traffic.issue(self.threads, self.who)
         match instruction.parts:
             case ("bra", *_):
                 self.at[self.who] = self.kernel.labels[str(instruction.operands[0])]

@@ -9,6 +9,7 @@ the instructions came in a certain order here says nothing of a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,11 @@ class Memory:
         cells = -(-len(data) // cell)
         self.known = np.full(cells, known)
         self.reads, self.writes = _Marks(cells, threads), _Marks(cells, threads)
+        self.count: Callable[[Threads, Index, int, Index], None] = lambda *_: None  # of accesses: see traffic.py
 
     def read(self, at: Index, count: int, dtype: Any, who: Index) -> np.ndarray:
         """`count` numbers from byte `at` on, for each thread: (threads, count)."""
+        self.count(self.threads, at, count * np.dtype(dtype).itemsize, who)
         cells, whose = self._cells(at, count * np.dtype(dtype).itemsize, who)
         self._demand(self.known[cells], whose, "reads what nobody has written")
         self._demand(
@@ -94,6 +97,7 @@ class Memory:
 
     def claim(self, at: Index, size: int, who: Index, known: bool = True) -> None:
         """The threads write here: now, or (not yet known) at some time from now on."""
+        self.count(self.threads, at, size, who)
         cells, whose = self._cells(at, size, who)
         self._demand(
             self.reads.before(cells, whose), whose, "writes what another thread reads, with no barrier between"
@@ -141,9 +145,10 @@ class Global(Memory):
         self.start = np.array([_start(a) for a in self.arrays] or [0], np.int64)
         self.end = self.start + np.array([a.nbytes for a in self.arrays] or [0], np.int64)
         assert (self.end[:-1] <= self.start[1:]).all(), "two arguments overlap"
-        # Apart by 16 bytes at least, and as aligned as they are on the host.
+        # Apart by 16 bytes at least, and each where a GPU's memory pool would begin it; of accesses of 16 bytes, those
+        # that are aligned on the host are here.
         room = self.end - self.start + self.start % 16
-        self.offset = np.concatenate([[0], np.cumsum(room + -room % 16 + 16)[:-1]]) + self.start % 16
+        self.offset = np.concatenate([[0], np.cumsum(room + 16 + -(room + 16) % 256)[:-1]]) + self.start % 16
         size = int((self.offset + room)[-1]) + 16
         data = np.zeros(size + -size % 16, np.uint8)
         for a, o in zip(self.arrays, self.offset, strict=False):

@@ -23,13 +23,14 @@ GROUP, IN_GROUP = LANE // 4, LANE % 4  # the standard's groupID and threadID_in_
 
 
 def shfl(machine: Machine, parts: tuple[str, ...], operands: tuple[Operand, ...]) -> None:
-    """A number from the lane whose index differs in the bits of an operand."""
-    assert parts[2] == "bfly", parts
+    """A number from another lane: of a given index, or whose index differs in given bits."""
+    assert parts[2] in ("bfly", "idx"), parts
     u32 = DTYPES["u32"]
     given, bits, bound, mask = (machine.value(x, u32) for x in operands[1:5])
     assert (bound == 0x1F).all()
     assert (mask == 0xFFFFFFFF).all()
-    other = np.arange(len(given)) // WARP * WARP + (np.arange(len(given)) % WARP ^ bits)
+    lane = np.arange(len(given)) % WARP
+    other = np.arange(len(given)) - lane + (lane ^ bits if parts[2] == "bfly" else bits % WARP)
     machine.put(operands[0], given[other])
 
 

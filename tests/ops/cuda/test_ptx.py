@@ -44,6 +44,12 @@ def test_what_is_in_order() -> None:
         "__syncthreads(); kept[63 - i] = s; x[i] = kept[63 - i];", numbers())  # fmt: skip
 
 
+def test_lanes_exchange_numbers() -> None:
+    found = run("x[i] = __shfl_sync(0xffffffff, x[i], (i * 5 + 3) % 32);", numbers())
+    np.testing.assert_array_equal(found, [i // 32 * 32 + (i * 5 + 3) % 32 for i in range(THREADS)])
+    np.testing.assert_array_equal(run("x[i] = __shfl_xor_sync(0xffffffff, x[i], 9);", numbers()), np.arange(64) ^ 9)
+
+
 def test_threads_that_part_meet_again() -> None:
     body = """float y = x[i];
         if (i % 3) { for (int n = 0; n < i; ++n) y = y * 0.5f + 1; } else y = -y;

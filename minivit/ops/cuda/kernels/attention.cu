@@ -43,7 +43,7 @@ __device__ __forceinline__ void add_bias(storage* head, const storage* b) {
     for (int row = FIRST_ROW; row < TOKENS; row += AT_ONCE) {
         load<CHUNK>(head + row * PITCH + COLUMN, v);
         for (int n = 0; n < CHUNK; ++n) v[n] = factor_of(v[n] + bias[n]);
-        save<CHUNK>(head + row * PITCH + COLUMN, v);
+        save_shared<CHUNK>(head + row * PITCH + COLUMN, v);
     }
 }
 
@@ -55,8 +55,8 @@ __device__ __forceinline__ void put(Sum (&s)[PARTS], storage* own, storage* into
     for (int i = threadIdx.x % WARP; i < 16 * HEAD / CHUNK; i += WARP) {
         const int row = i / (HEAD / CHUNK), at = i % (HEAD / CHUNK) * CHUNK;
         if (first + row < TOKENS)
-            *reinterpret_cast<Pack<CHUNK>*>(into + (big)(first + row) * step + at) =
-                *reinterpret_cast<const Pack<CHUNK>*>(own + row * PITCH + at);
+            *reinterpret_cast<Access<CHUNK>*>(into + (big)(first + row) * step + at) =
+                *reinterpret_cast<const Access<CHUNK>*>(own + row * PITCH + at);
     }
 }
 

@@ -27,20 +27,36 @@ typedef long long big;  // indices into all of an array: `long` has but 32 bits 
 #define ALL_LANES 0xffffffffu
 #define NOTHING ((real)(-1e308 * 10))  // minus infinity: what no number is below
 
-// V numbers that lie side by side, read and written in accesses of 16 bytes at most: no array need lie at more.
-template <int V> struct __align__(V * sizeof(storage) < 16 ? V * sizeof(storage) : 16) Pack { storage x[V]; };
+// V numbers that lie side by side are read and written in accesses of 16 bytes at most: no array need lie at more.
+template <int BYTES> struct Vector;
+template <> struct Vector<2> { typedef unsigned short type; };
+template <> struct Vector<4> { typedef unsigned type; };
+template <> struct Vector<8> { typedef uint2 type; };
+template <> struct Vector<16> { typedef uint4 type; };
+template <int V> using Access = typename Vector<(V * sizeof(storage) < 16 ? V * sizeof(storage) : 16)>::type;
+template <int V> union Pack {
+    __device__ __forceinline__ Pack() {}
+    Access<V> access[V * sizeof(storage) / sizeof(Access<V>)];
+    storage x[V];
+};
 
 template <int V> __device__ __forceinline__ void load(const storage* from, real (&into)[V]) {
-    const Pack<V> pack = *reinterpret_cast<const Pack<V>*>(from);
+    Pack<V> pack;
+#pragma unroll
+    for (int n = 0; n < (int)(sizeof(pack.access) / sizeof(Access<V>)); ++n)
+        pack.access[n] = reinterpret_cast<const Access<V>*>(from)[n];
 #pragma unroll
     for (int i = 0; i < V; ++i) into[i] = widen(pack.x[i]);
 }
 
+// Into memory that is not shared: __stwb is an access as it stands, where an assignment may become one for each number.
 template <int V> __device__ __forceinline__ void save(storage* into, const real (&from)[V]) {
     Pack<V> pack;
 #pragma unroll
     for (int i = 0; i < V; ++i) pack.x[i] = narrow(from[i]);
-    *reinterpret_cast<Pack<V>*>(into) = pack;
+#pragma unroll
+    for (int n = 0; n < (int)(sizeof(pack.access) / sizeof(Access<V>)); ++n)
+        __stwb(reinterpret_cast<Access<V>*>(into) + n, pack.access[n]);
 }
 
 // The sum, or the largest, of x over the lanes of a warp; every lane gets it.

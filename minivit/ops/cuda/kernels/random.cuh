@@ -45,9 +45,9 @@ __device__ __forceinline__ unsigned kept_of_8(const Address& at, word site, word
 }
 
 // Numbers whose bit is not set become 0, the others are multiplied by `scale`.
-__device__ __forceinline__ void keep(real (&v)[8], unsigned byte, real scale) {
+template <int N> __device__ __forceinline__ void keep(real (&v)[N], unsigned bits, real scale) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = byte >> i & 1 ? v[i] * scale : 0;
+    for (int i = 0; i < N; ++i) v[i] *= bits >> i & 1 ? scale : 0;
 }
 
 // Draw `index` alone. Halving what is left three times keeps the words in registers: an index would not.

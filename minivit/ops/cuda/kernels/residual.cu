@@ -1,10 +1,22 @@
 // The residual sum with dropout and drop path, z + drop_path(dropout(x)), and dropout alone. Masks are drawn at their
-// address, once: a bit is kept for each number, which the way back reads. A thread takes 8 numbers, one block of the
-// generator, and a byte of bits.
+// address, once: a bit is kept for each number, which the way back reads.
+//
+// A warp takes 256 numbers. A lane draws for eight of them that lie side by side, a block of the generator and a byte of
+// bits; but it reads and writes 16 bytes at a time, side by side with its neighbours', and is told their bits.
 //
 // Readable twins: minivit/functions/residual.py, dropout.py.
 #include "common.cuh"
 #include "random.cuh"
+#define CHUNK (16 / (int)sizeof(storage))  // numbers in 16 bytes
+#define ACCESSES (8 / CHUNK)               // of a lane
+
+// Where a warp's number begins that a lane takes with its access c.
+__device__ __forceinline__ int place(int c) { return (c * WARP + threadIdx.x % WARP) * CHUNK; }
+
+// The bits of those numbers, the first the lowest, from the bytes that the lanes hold.
+__device__ __forceinline__ unsigned warp_bits(unsigned byte, int c) {
+    return CHUNK == 8 ? byte : __shfl_sync(ALL_LANES, byte, place(c) / 8) >> place(c) % 8;
+}
 
 // Whether drop path keeps an image's branch.
 __device__ __forceinline__ bool keeps(big image, const Address& address, int site, float path_rate) {
@@ -17,7 +29,8 @@ __device__ __forceinline__ bool keeps(big image, const Address& address, int sit
 extern "C" __global__ void residual(const storage* z, const storage* x, const Address* address, int site, float rate,
                                     float path_rate, real scale, big size, int per_image, storage* y,
                                     unsigned char* bits) {
-    const big begin = (big)blockIdx.x * blockDim.x * 8, first = begin + threadIdx.x * 8;
+    const big begin = (big)blockIdx.x * blockDim.x * 8, start = begin + threadIdx.x / WARP * 256;
+    const big first = begin + threadIdx.x * 8;  // of the lane's own eight; `start` of the warp's
     // A block's numbers seldom lie in more than two images. One warp draws for them, and divides 64 bits.
     __shared__ big image;  // the first of the two
     __shared__ bool kept[2];
@@ -29,20 +42,7 @@ extern "C" __global__ void residual(const storage* z, const storage* x, const Ad
         }
         __syncthreads();
     }
-    if (first >= size) return;
-    const bool whole = first + 8 <= size;
-    real sum[8] = {}, branch[8];
-    if (whole) {
-        load<8>(x + first, branch);
-        if (z) load<8>(z + first, sum);
-    } else {
-#pragma unroll
-        for (int i = 0; i < 8; ++i) {
-            const bool there = first + i < size;
-            branch[i] = there ? widen(x[first + i]) : 0;
-            sum[i] = there && z ? widen(z[first + i]) : 0;
-        }
-    }
+    if (start >= size) return;
     unsigned byte = rate > 0 ? kept_of_8(*address, site, first / 8, rate) : 0xff;
     if (path_rate > 0) {
         const int at = (int)(first - image * per_image);  // from where the block's first image begins
@@ -54,29 +54,44 @@ extern "C" __global__ void residual(const storage* z, const storage* x, const Ad
             if (!path) byte &= ~((1u << end) - (1u << i));
         }
     }
+    if (bits && first < size) bits[first / 8] = byte;
+    if (start + 256 > size) {  // the last numbers, of which there are fewer
+#pragma unroll 1
+        for (int i = 0; i < 8 && first + i < size; ++i)
+            y[first + i] = narrow((z ? widen(z[first + i]) : 0) + (byte >> i & 1 ? widen(x[first + i]) * scale : 0));
+        return;
+    }
+    real sum[ACCESSES][CHUNK] = {}, branch[ACCESSES][CHUNK];
 #pragma unroll
-    for (int i = 0; i < 8; ++i) sum[i] += byte >> i & 1 ? branch[i] * scale : 0;
-    if (bits) bits[first / 8] = byte;
-    if (whole) save<8>(y + first, sum);
-    else
+    for (int c = 0; c < ACCESSES; ++c) load<CHUNK>(x + start + place(c), branch[c]);
+    if (z)
 #pragma unroll
-        for (int i = 0; i < 8; ++i)
-            if (first + i < size) y[first + i] = narrow(sum[i]);
+        for (int c = 0; c < ACCESSES; ++c) load<CHUNK>(z + start + place(c), sum[c]);
+#pragma unroll
+    for (int c = 0; c < ACCESSES; ++c) {
+        keep(branch[c], warp_bits(byte, c), scale);
+        for (int i = 0; i < CHUNK; ++i) sum[c][i] += branch[c][i];
+        save<CHUNK>(y + start + place(c), sum[c]);
+    }
 }
 
 // dx = dy where a number was kept, times `scale`: what `residual` does to x, from the bits that it left.
 extern "C" __global__ void residual_backward(const storage* dy, const unsigned char* bits, real scale, big size,
                                              storage* dx) {
-    const big first = ((big)blockIdx.x * blockDim.x + threadIdx.x) * 8;
-    if (first >= size) return;
-    const unsigned byte = bits[first / 8];
-    if (first + 8 <= size) {
-        real d[8];
-        load<8>(dy + first, d);
-        keep(d, byte, scale);
-        save<8>(dx + first, d);
-    } else
+    const big first = ((big)blockIdx.x * blockDim.x + threadIdx.x) * 8, start = first - threadIdx.x % WARP * 8;
+    if (start >= size) return;
+    const unsigned byte = first < size ? bits[first / 8] : 0;
+    if (start + 256 <= size) {
+        real d[ACCESSES][CHUNK];
 #pragma unroll
-        for (int i = 0; i < 8; ++i)
-            if (first + i < size) dx[first + i] = narrow(byte >> i & 1 ? widen(dy[first + i]) * scale : 0);
+        for (int c = 0; c < ACCESSES; ++c) load<CHUNK>(dy + start + place(c), d[c]);
+#pragma unroll
+        for (int c = 0; c < ACCESSES; ++c) {
+            keep(d[c], warp_bits(byte, c), scale);
+            save<CHUNK>(dx + start + place(c), d[c]);
+        }
+    } else
+#pragma unroll 1
+        for (int i = 0; i < 8 && first + i < size; ++i)
+            dx[first + i] = narrow(byte >> i & 1 ? widen(dy[first + i]) * scale : 0);
 }

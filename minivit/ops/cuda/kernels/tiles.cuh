@@ -8,6 +8,14 @@
 #define CHUNK (16 / (int)sizeof(storage))  // numbers in 16 bytes
 #define STEPS (8 / CHUNK)                  // instructions along a tile: 1 for bfloat16, 2 for TF32
 
+// V numbers, 16 bytes of them at most, into shared memory.
+template <int V> __device__ __forceinline__ void save_shared(storage* into, const real (&from)[V]) {
+    Pack<V> pack;
+#pragma unroll
+    for (int i = 0; i < V; ++i) pack.x[i] = narrow(from[i]);
+    *reinterpret_cast<Access<V>*>(into) = pack.access[0];
+}
+
 struct Factor { unsigned x[4 * STEPS]; };  // a tile of a left or right factor
 struct Sum { real x[2][2][2]; };           // a tile of a product: [right half][lower half][neighbour]
 
@@ -86,7 +94,7 @@ template <int N> __device__ __forceinline__ void leave(Sum (&s)[N], storage* int
     storage* from = into + threadIdx.x % WARP / 4 * pitch + threadIdx.x % 4 * 2;
 #pragma unroll
     for (int i = 0; i < 4 * N; ++i)
-        save<2>(from + i % 2 * 8 * pitch + i / 2 * 8, s[i / 4].x[i / 2 % 2][i % 2]);
+        save_shared<2>(from + i % 2 * 8 * pitch + i / 2 * 8, s[i / 4].x[i / 2 % 2][i % 2]);
 }
 
 // Over the four lanes that share a row, and over the eight that share a column.
