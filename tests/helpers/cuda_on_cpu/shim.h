@@ -23,7 +23,7 @@ struct dim3 { int x, y, z; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
 alignas(16) static char memory[1 << 20];  // a block's dynamic shared memory
 
-using std::erf; using std::exp; using std::exp2; using std::log; using std::log2; using std::sqrt; using std::tanh;
+using std::erf; using std::exp; using std::exp2; using std::fmax; using std::log; using std::log2; using std::sqrt; using std::tanh;
 
 // bfloat16: the upper half of a float, rounded to nearest, ties to even.
 struct __nv_bfloat16 { uint16_t bits; };

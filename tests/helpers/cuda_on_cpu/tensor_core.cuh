@@ -43,6 +43,9 @@ inline unsigned rounded_pair(float first, float second) {
     return 0;  // of no use there
 #endif
 }
+inline unsigned sum_of_pairs(unsigned a, unsigned b) {
+    return rounded_pair(in_register(a, 0) + in_register(b, 0), in_register(a, 1) + in_register(b, 1));
+}
 inline float rounded_tf32(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & ~0x1fffu); }
 
 // What is copied is not there before the thread waits for it.

@@ -97,6 +97,15 @@ def mad(parts: tuple[str, ...], a: Array, b: Array, c: Array) -> Array:
     return mul(parts, a, b) + c
 
 
+def add(parts: tuple[str, ...], a: Array, b: Array) -> Array:
+    if parts[-1] == "bf16x2":
+        low, high = (
+            rounded_bfloat16(of_bfloat16(a >> shift & 0xFFFF) + of_bfloat16(b >> shift & 0xFFFF)) for shift in (0, 16)
+        )
+        return high.astype(np.uint32) << 16 | low
+    return a + b
+
+
 def div(parts: tuple[str, ...], a: Array, b: Array) -> Array:
     if a.dtype.kind == "f":
         return a / b
@@ -170,7 +179,7 @@ def _simple(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "add": _simple(np.add), "sub": _simple(np.subtract), "neg": _simple(np.negative), "abs": _simple(np.abs),
+    "add": add, "sub": _simple(np.subtract), "neg": _simple(np.negative), "abs": _simple(np.abs),
     "max": _simple(np.fmax), "min": _simple(np.fmin), "not": _simple(np.invert),
     "and": _simple(np.bitwise_and), "or": _simple(np.bitwise_or), "xor": _simple(np.bitwise_xor),
     "rcp": _simple(lambda x: x.dtype.type(1) / x), "sqrt": _simple(np.sqrt), "ex2": _simple(np.exp2),

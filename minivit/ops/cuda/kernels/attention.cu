@@ -37,7 +37,15 @@ __device__ __forceinline__ void fetch(storage* into, const storage* from, int st
 
 // Add the bias b (HEAD,), where it is given, to what the thread itself has copied, and round it as a factor is.
 __device__ __forceinline__ void add_bias(storage* head, const storage* b) {
-    if (STORAGE == 16 && !b) return;
+#if STORAGE == 16
+    if (!b) return;
+    const uint4 bias = *reinterpret_cast<const uint4*>(b + COLUMN);
+    for (int row = FIRST_ROW; row < TOKENS; row += AT_ONCE) {
+        uint4* at = reinterpret_cast<uint4*>(head + row * PITCH + COLUMN);
+        const uint4 v = *at;
+        *at = {sum_of_pairs(v.x, bias.x), sum_of_pairs(v.y, bias.y), sum_of_pairs(v.z, bias.z), sum_of_pairs(v.w, bias.w)};
+    }
+#else
     real bias[CHUNK] = {}, v[CHUNK];
     if (b) load<CHUNK>(b + COLUMN, bias);
     for (int row = FIRST_ROW; row < TOKENS; row += AT_ONCE) {
@@ -45,6 +53,7 @@ __device__ __forceinline__ void add_bias(storage* head, const storage* b) {
         for (int n = 0; n < CHUNK; ++n) v[n] = factor_of(v[n] + bias[n]);
         save_shared<CHUNK>(head + row * PITCH + COLUMN, v);
     }
+#endif
 }
 
 // A warp's rows `first` .. first + 15 of a result into memory, rows `step` apart, by way of shared memory of its own.
@@ -74,7 +83,7 @@ __device__ __forceinline__ void weigh(Sum (&s)[TILES], const storage* q, const s
     for (int i = 0; i < 8 * TILES; ++i) {
         real& x = number(s, i);
         x = column_of(i) < TOKENS ? x * factor : NOTHING;
-        top[lower_of(i)] = x > top[lower_of(i)] ? x : top[lower_of(i)];
+        top[lower_of(i)] = fmax(x, top[lower_of(i)]);  // one instruction; NaN goes on by way of exp2
     }
     for (int lower = 0; lower < 2; ++lower) top[lower] = row_max(top[lower]);
 #pragma unroll

@@ -65,9 +65,6 @@ __device__ __forceinline__ real warp_sum(real x) {
     return x;
 }
 __device__ __forceinline__ real warp_max(real x) {
-    for (int lane = WARP / 2; lane; lane /= 2) {
-        const real other = __shfl_xor_sync(ALL_LANES, x, lane);
-        x = other > x ? other : x;
-    }
+    for (int lane = WARP / 2; lane; lane /= 2) x = fmax(x, __shfl_xor_sync(ALL_LANES, x, lane));
     return x;
 }

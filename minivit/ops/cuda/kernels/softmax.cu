@@ -17,7 +17,7 @@ extern "C" __global__ void softmax(storage* s, real scale, int rows) {
     for (int c = 0; c < CHUNKS; ++c) {
         const int j = c * WARP + lane;
         v[c] = j < COLUMNS ? widen(at[j]) * scale : NOTHING;
-        top = v[c] > top ? v[c] : top;
+        top = fmax(v[c], top);
     }
     top = warp_max(top);
 #pragma unroll

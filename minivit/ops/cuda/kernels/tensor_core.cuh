@@ -38,6 +38,16 @@ __device__ __forceinline__ unsigned rounded_pair(float first, float second) {
     return pair;
 }
 
+// The sums of two numbers of bfloat16 each, rounded once.
+__device__ __forceinline__ unsigned sum_of_pairs(unsigned a, unsigned b) {
+#if STORAGE == 16
+    const __nv_bfloat162 sum = __hadd2(reinterpret_cast<__nv_bfloat162&>(a), reinterpret_cast<__nv_bfloat162&>(b));
+    return reinterpret_cast<const unsigned&>(sum);
+#else
+    return 0;  // of no use there
+#endif
+}
+
 // x rounded to TF32, 10 bits of mantissa: the tensor cores would cut off the rest.
 __device__ __forceinline__ float rounded_tf32(float x) {
     unsigned bits;

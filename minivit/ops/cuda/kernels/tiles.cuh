@@ -103,11 +103,8 @@ __device__ __forceinline__ real row_sum(real x) {
     return x + __shfl_xor_sync(ALL_LANES, x, 2);
 }
 __device__ __forceinline__ real row_max(real x) {
-    for (int lane = 1; lane < 4; lane *= 2) {
-        const real other = __shfl_xor_sync(ALL_LANES, x, lane);
-        x = other > x ? other : x;
-    }
-    return x;
+    x = fmax(x, __shfl_xor_sync(ALL_LANES, x, 1));
+    return fmax(x, __shfl_xor_sync(ALL_LANES, x, 2));
 }
 __device__ __forceinline__ real column_sum(real x) {
     for (int lane = 4; lane < WARP; lane *= 2) x += __shfl_xor_sync(ALL_LANES, x, lane);
