@@ -223,5 +223,19 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def command() -> int:
+    """`main` where there is a GPU; else one line, and the exit code 2."""
+    from minivit.arrays import choose_device
+    from minivit.errors import MinivitError
+
+    try:
+        choose_device("cuda")
+    except MinivitError as error:
+        print(f"gpu_report: {error}", file=sys.stderr)
+        return 2
     main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command())

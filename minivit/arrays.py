@@ -114,7 +114,7 @@ def _why_no_gpu() -> str | None:
     try:
         import cupy
     except ImportError as error:
-        return f"CuPy cannot be imported ({error}); install minivit[cuda12] or minivit[cuda13] to match the driver"
+        return f'CuPy cannot be imported ({error}); pip install -e ".[cuda12]" or ".[cuda13]", to match the driver'
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -150,7 +150,9 @@ def test_choose_device(fake_cupy):
 def test_choose_device_without_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert [choose_device(wanted) for wanted in ("cpu", "auto")] == ["cpu", "cpu"]
-    with pytest.raises(MinivitError, match=r"CuPy cannot be imported .*install minivit\[cuda12\] or minivit\[cuda13\]"):
+    with pytest.raises(
+        MinivitError, match=r'CuPy cannot be imported .*pip install -e "\.\[cuda12\]" or "\.\[cuda13\]"'
+    ):
         choose_device("cuda")
 
 

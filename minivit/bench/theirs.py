@@ -21,7 +21,7 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
     try:
         import torch
     except ImportError as error:
-        raise MinivitError(f"--against torch needs PyTorch ({error}); install minivit[torch]") from error
+        raise MinivitError(f'--against torch needs PyTorch ({error}); pip install -e ".[torch]"') from error
     torch.set_num_threads(workload.settings.threads or cores())
     settings = workload.settings
     model = _model(workload).to(workload.device)

@@ -52,7 +52,12 @@ def products(workload: Workload) -> list[Product]:
     """The matrix products of a forward pass; in the last block, where the settings say so, for what is read alone."""
     config = workload.config
     read = 1 if workload.settings.skip_unread and config.pooling == "class_token" else config.tokens
-    blocks = [p for times, rows in ((config.depth - 1, config.tokens), (1, read)) for p in _block(config, times, rows)]
+    blocks = [
+        p
+        for times, rows in ((config.depth - 1, config.tokens), (1, read))
+        # On a GPU, attention is computed for all tokens in any case.
+        for p in _block(config, times, rows, config.tokens if workload.device == "cuda" else rows)
+    ]
     return [
         Product(1, config.patches, config.patch_values, config.width),
         *blocks,
@@ -60,14 +65,14 @@ def products(workload: Workload) -> list[Product]:
     ]
 
 
-def _block(config: ViTConfig, times: int, rows: int) -> list[Product]:
-    """Those of `times` blocks, of which `rows` tokens come out."""
+def _block(config: ViTConfig, times: int, rows: int, queries: int) -> list[Product]:
+    """Those of `times` blocks, of which `rows` tokens come out and in which `queries` attend."""
     tokens, width, hidden, heads = config.tokens, config.width, config.mlp_width, config.heads
     head = width // heads
     return [
         Product(times, tokens, width, 3 * width),
-        Product(times, rows, head, tokens, heads),
-        Product(times, rows, tokens, head, heads),
+        Product(times, queries, head, tokens, heads),
+        Product(times, queries, tokens, head, heads),
         Product(times, rows, width, width),
         Product(times, rows, width, hidden),
         Product(times, rows, hidden, width),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -93,11 +94,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _checked(target: Target, options: argparse.Namespace) -> Report:
     case = target.case
-    with np.errstate(all="ignore"):  # what is not finite is a line of the report
-        return check(
-            case.f, case.f_backward, case.args, method=target.method, seed=options.seed, dtype=options.dtype,
-            joint=target.joint, names=case.names, axes=case.axes, name=target.name,
-        )  # fmt: skip
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is a line of the report
+            return check(
+                case.f, case.f_backward, case.args, method=target.method, seed=options.seed, dtype=options.dtype,
+                joint=target.joint, names=case.names, axes=case.axes, name=target.name,
+            )  # fmt: skip
+    except GradcheckError as error:
+        raise GradcheckError(re.sub(r"method='(\w+)'", r"--method \1", str(error))) from error
 
 
 def _targets(options: argparse.Namespace) -> Iterator[Target]:
@@ -176,6 +180,9 @@ def _print(reports: Sequence[tuple[Report, float]], seconds: float) -> None:
         method = report.method.replace("_", " ")
         cells.append((mark, report.name, method, worst.tensor, error, f"{worst.tolerance:.0e}", f"{took:.2f}"))
     print("\n".join(aligned(cells, right=(4, 5, 6))))
+    for report, _ in reports:
+        if report.note and report.passed:
+            print(f"{report.name}: {report.note}")
     wrong = [report for report, _ in reports if not report.passed]
     for report in wrong:
         print(f"\n{report}")

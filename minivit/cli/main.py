@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from minivit import __version__
 from minivit.errors import MinivitError, nearest
@@ -31,21 +30,23 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence, with the nearest flag for an unknown one."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = re.match(r"unrecognized arguments: (\S+)", message)
-        if unknown:
-            word = unknown[1].split("=")[0]
-            flags = [flag for action in self._all_actions() for flag in action.option_strings]
-            message = f"the argument {word} is not known.{nearest(word, flags)}"
         raise MinivitError(f"{message} (see {self.prog} --help)")
 
-    def _all_actions(self) -> list[argparse.Action]:
-        """This parser's actions and those of its commands: unknown flags are reported by the outermost."""
-        actions = list(self._actions)
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for command in action.choices.values():
-                    actions += command._actions
-        return actions
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; what is not known is reported by the command that it was given to."""
+        options, rest = self.parse_known_args(args, namespace)
+        if rest:
+            self._commands()[options.command].unknown(rest[0].split("=")[0])
+        return options
+
+    def unknown(self, word: str) -> NoReturn:
+        """Raise MinivitError for an argument that this parser does not know."""
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        self.error(f"the argument {word} is not known.{nearest(word, flags)}")
+
+    def _commands(self) -> dict[str, Parser]:
+        (action,) = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        return dict(action.choices)
 
 
 def parser() -> Parser:
@@ -82,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MinivitError as error:
         print(f"minivit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("minivit: stopped; an unfinished training goes on with --resume RUN", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # what can be done next may be said in it
+        print("; ".join(["minivit: stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, `| head` say, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -15,6 +16,7 @@ from minivit.fields import parse, types_of
 from minivit.model import VARIANTS, count_params
 from minivit.ops import choose_ops
 from minivit.threads import cores
+from minivit.training.checkpoint import MODEL
 from minivit.training.config import (
     SECTIONS,
     RunConfig,
@@ -29,7 +31,7 @@ from minivit.training.config import (
 from minivit.training.loop import train
 from minivit.training.memory import estimated_bytes
 from minivit.training.precision import choose_precision
-from minivit.training.run_directory import check_run, new_run_directory
+from minivit.training.run_directory import check_run, new_run_directory, recorded_ops
 from minivit.training.settings import SHAPES_PRESET, DataSettings, TrainSettings
 
 DESCRIPTION = """\
@@ -124,6 +126,12 @@ def _resume(run_directory: Path, flags: Values, config_file: Path | None, out: P
     splits = load(config.data.dataset, flags.get("data_dir", config.data.data_dir) or None, config.model.image_size)
     check_same_classes(config, splits)
     device = choose_device(flags.get("device", config.training.device))
+    before, now = recorded_ops(run_directory), choose_ops(config.training.ops, device).__name__
+    if before not in (None, now):
+        print(
+            f"note: the run began with {before}, and goes on with {now}: the last digits of its numbers will differ",
+            file=sys.stderr,
+        )
     training = dataclasses.replace(config.training, threads=flags.get("threads", config.training.threads))
     _train(dataclasses.replace(config, training=training), splits, run_directory, device, resume=True)
 
@@ -155,7 +163,12 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
         if config.training.graph == "auto" and (reason := _why_not_recorded(config)):
             print(f"steps are not recorded as a graph: {reason}")
     start = time.perf_counter()
-    score = train(config, splits, run_directory, device, resume)
+    try:
+        score = train(config, splits, run_directory, device, resume)
+    except KeyboardInterrupt:
+        some = (run_directory / MODEL).exists()
+        hint = f"go on with minivit train --resume {run_directory}" if some else "no epoch was finished"
+        raise KeyboardInterrupt(hint) from None
     print(f"test accuracy {score.accuracy:.1%} on {score.images} images, after {time.perf_counter() - start:.0f} s")
     print(f"pictures: {run_directory / 'curves.png'}, {run_directory / 'predictions.png'}")
     print(f"next: {_next_step(config, run_directory)}")

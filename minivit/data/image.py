@@ -41,6 +41,10 @@ def read_image(path: Path, size: tuple[int, int]) -> tuple[Array, bool]:
             f"{path} ({_bytes(path)} bytes) is not a picture: expected a png, jpg, webp or bmp file, so"
             " remove or replace it"
         ) from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise MinivitError(
+            f"{path} cannot be read ({error.strerror}): expected a png, jpg, webp or bmp file"
+        ) from error
     except Exception as error:  # a damaged file raises anything: OSError, SyntaxError, struct.error ...
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise MinivitError(

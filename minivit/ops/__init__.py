@@ -32,7 +32,7 @@ def choose_ops(wanted: str = "auto", device: str = "cpu") -> ModuleType:
         except ImportError as error:  # no Numba, or one that does not go with this NumPy
             if wanted == "cpu":
                 raise MinivitError(
-                    f"ops 'cpu' needs Numba, which cannot be imported ({error}); install minivit[fast], or choose "
-                    "--ops auto"
+                    f"ops 'cpu' needs Numba, which cannot be imported ({error}); "
+                    'pip install -e ".[fast]", or choose --ops auto'
                 ) from error
     return importlib.import_module("minivit.ops.reference")

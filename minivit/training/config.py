@@ -66,7 +66,8 @@ def read_values(path: Path) -> Values:
 def read_run_config(path: Path) -> RunConfig:
     """The configuration that a run wrote. Raises MinivitError if it cannot be read or is incomplete."""
     document = _load(path)
-    values = _values(path, document)
+    # Runs from before there was a choice computed all tokens, and drew the last block's masks for them.
+    values = {"skip_unread": False} | _values(path, document)
     inputs = document.get("inputs", {})
     try:
         facts = Inputs(tuple(inputs["classes"]), tuple(map(float, inputs["mean"])), tuple(map(float, inputs["std"])))
@@ -138,7 +139,7 @@ def _toml(name: str, value: object) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise MinivitError(f"{path} cannot be read ({error.strerror}); expected a configuration in TOML") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -150,7 +151,12 @@ def _values(path: Path, document: dict[str, Any]) -> Values:
     for title, fields in document.items():
         if title == "inputs":
             continue  # facts about a run's data, which are found anew
-        if title not in SECTIONS or not isinstance(fields, dict):
+        if not isinstance(fields, dict):
+            advice = (
+                f" [{title}] is a section: give it a line of its own." if title in SECTIONS else _advice(title, "", {})
+            )
+            raise MinivitError(f"{path}: {title} = {fields!r} stands outside of every section.{advice}")
+        if title not in SECTIONS:
             raise MinivitError(
                 f"{path}: [{title}] is no section; expected {', '.join(f'[{name}]' for name in SECTIONS)}."
                 f"{nearest(title, SECTIONS)}"
@@ -167,4 +173,6 @@ def _advice(name: str, title: str, known: dict[str, Any]) -> str:
     for other, section in SECTIONS.items():
         if other != title and name in types_of(section):
             return f" It belongs in [{other}]."
+    if not known:
+        return f" Expected {', '.join(f'[{section}]' for section in SECTIONS)}."
     return nearest(name, known) or f" It has {', '.join(known)}."

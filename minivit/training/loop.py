@@ -49,7 +49,7 @@ def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", res
     if resume:
         rows = _restore(state, config, splits, run, device)
     else:
-        start_run(run, config)
+        start_run(run, config, device)
     progress = Progress(settings.epochs, steps_per_epoch(config, splits), len(rows) + 1)
     try:
         runner, drawn = _runner(state, config, splits, device), -math.inf

@@ -30,9 +30,9 @@ def estimated_bytes(config: ViTConfig, settings: TrainSettings) -> int:
     skips = settings.skip_unread and config.pooling == "class_token" and config.depth > 1
     whole = config.depth - skips
     kept = config.depth * stream + block if settings.recompute else whole * block
-    # Masks are kept as bits: of both branches' results, and of what GELU gave.
-    masks = (config.depth * (2 * stream + config.tokens * config.mlp_width)) // 8
-    masks *= fused and max(config.dropout, config.drop_path) > 0
+    # Masks of both branches' results and of what GELU gave: a bit a number, or a byte for the readable functions.
+    masks = config.depth * (2 * stream + config.tokens * config.mlp_width) * (max(config.dropout, config.drop_path) > 0)
+    masks = masks if settings.ops == "reference" else masks // 8
     # In the backward pass of one block its gradients are as large as what they belong to.
     return fixed + images * (stored * (kept + block) + masks)
 

@@ -23,6 +23,7 @@ from minivit import __version__
 from minivit.errors import MinivitError
 from minivit.files import write_whole
 from minivit.model import ViTParams
+from minivit.ops import choose_ops
 from minivit.training.checkpoint import MODEL, load_params
 from minivit.training.config import RunConfig, read_run_config, to_toml
 from minivit.training.evaluate import Score
@@ -73,10 +74,20 @@ def _free_directory(dataset: str) -> Path:
     return path
 
 
-def start_run(run: Path, config: RunConfig) -> None:
+def start_run(run: Path, config: RunConfig, device: str = "cpu") -> None:
     """Write what is known before the first step."""
     write_whole(run / "config.toml", to_toml(config))
-    write_whole(run / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    found = environment() | {"ops": choose_ops(config.training.ops, device).__name__}
+    write_whole(run / "environment.json", json.dumps(found, indent=2) + "\n")
+
+
+def recorded_ops(run: Path) -> str | None:
+    """The functions that a run began with, "minivit.ops.cpu"; None where it does not say."""
+    try:
+        found = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found.get("ops") if isinstance(found, dict) else None
 
 
 def load_run(run: Path) -> LoadedRun:

@@ -75,6 +75,6 @@ def test_what_cannot_be_measured_is_one_line(capsys, words, said):
 
 def test_without_torch_the_comparison_is_refused(capsys, small, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    assert "install minivit[torch]" in refused(
+    assert 'pip install -e ".[torch]"' in refused(
         capsys, "bench", "--config", small, "--rounds", "1", "--against", "torch"
     )

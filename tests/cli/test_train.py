@@ -96,12 +96,39 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(capsys, tmp_path
 
     monkeypatch.setattr(loop, "_epoch", killed_in_epoch_3)
     words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY, *more)
-    assert minivit(capsys, *words).code == 130
+    stopped = minivit(capsys, *words)
+    assert stopped.code == 130
+    assert stopped.err == f"minivit: stopped; go on with minivit train --resume {tmp_path / 'cut'}\n"
     monkeypatch.undo()
-    assert minivit(capsys, "train", "--resume", tmp_path / "cut").code == 0
+    resumed = minivit(capsys, "train", "--resume", tmp_path / "cut")
+    assert (resumed.code, resumed.err) == (0, "")
     assert same_numbers(tmp_path / "whole", tmp_path / "cut")
     for name in ("checkpoints/model.safetensors", "results.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_a_run_that_is_stopped_at_once_cannot_go_on(capsys, tmp_path, pictures, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_epoch", stopped)
+    words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY)
+    assert minivit(capsys, *words).err == "minivit: stopped; no epoch was finished\n"
+
+
+def test_other_functions_after_a_stop_are_told(capsys, tmp_path, pictures):
+    folder_run(capsys, pictures, tmp_path / "r", "--epochs", 1)
+    path = tmp_path / "r" / "environment.json"
+    found = json.loads(path.read_text())
+    assert found["ops"].startswith("minivit.ops.")
+    path.write_text(json.dumps(found | {"ops": "minivit.ops.other"}))
+    said = minivit(capsys, "train", "--resume", tmp_path / "r").err
+    assert said.startswith("note: the run began with minivit.ops.other, and goes on with minivit.ops.")
+
+
+def test_an_unknown_flag_is_compared_with_the_command_s_own(capsys):
+    assert "(see minivit train --help)" in refused(capsys, "train", "--foo")
+    assert "--top" not in refused(capsys, "train", "--foo")
 
 
 def test_a_config_file_is_read_and_flags_win(capsys, tmp_path, pictures):
@@ -241,7 +268,7 @@ def test_it_says_why_no_graph_is_recorded(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
     config, _ = tiny_run(graph="auto")
-    assert "install minivit[cuda12] or minivit[cuda13]" in _why_not_recorded(config)
+    assert 'pip install -e ".[cuda12]" or ".[cuda13]"' in _why_not_recorded(config)
     for choice, said in (({"optimizer": "sgd"}, "only AdamW's are"), ({"ops": "reference"}, "wait for the host")):
         changed = dataclasses.replace(config, training=dataclasses.replace(config.training, **choice))
         assert said in _why_not_recorded(changed)

@@ -222,7 +222,7 @@ def test_what_is_not_recorded(xp: Any, nvmath: None, monkeypatch: pytest.MonkeyP
     assert stream(optimizer="sgd") is None
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
     assert stream() is None
-    assert "install minivit[cuda12] or minivit[cuda13]" in str(why_no_graph())
+    assert 'pip install -e ".[cuda12]" or ".[cuda13]"' in str(why_no_graph())
 
 
 def test_a_run_has_no_step_beyond_its_last(xp: Any) -> None:

@@ -23,9 +23,8 @@ def why_no_graph() -> str | None:
         cublas = importlib.import_module("nvmath.bindings.cublas")
         cublas.destroy(cublas.create())  # only now is the library itself looked for
     except Exception as error:  # nvmath raises errors of its own where cuBLAS is missing
-        return (
-            f"nvmath-python cannot be used ({str(error).splitlines()[0]}); install minivit[cuda12] or minivit[cuda13]"
-        )
+        reason = str(error).splitlines()[0]
+        return f'nvmath-python cannot be used ({reason}); pip install -e ".[cuda12]" or ".[cuda13]"'
     return None
 
 

@@ -89,12 +89,11 @@ def residual_backward(dy: Array, cache: Kept | ResidualCache) -> tuple[Array, Ar
 
 def dropout(x: Array, rate: float, key: AnyKey | None) -> tuple[Array, AnyMask]:
     """Twin of `functions.dropout`: x (any shape)."""
-    if key is None or rate == 0.0:
+    drawn = draws(x, rate, 0.0, key)
+    if drawn.address is None:
         return x, DropoutCache(None, rate)
     x = array_module(x).ascontiguousarray(x)
-    if not stored(x):
-        return fn.dropout(x, rate, host_key(key))
-    return _apply(None, x, draws(x, rate, 0.0, key))
+    return _apply(None, x, drawn) if stored(x) else fn.dropout(x, rate, host_key(key))
 
 
 def dropout_backward(dy: Array, cache: AnyMask) -> Array:

@@ -32,6 +32,7 @@ from minivit.ops.cuda.launch import (
 from minivit.ops.cuda.products import product
 from minivit.ops.cuda.residual import (
     EACH,
+    NO_DRAWS,
     NOTHING_DROPPED,
     AnyKey,
     AnyMask,
@@ -153,7 +154,8 @@ def mlp(
     h = array_module(pre).empty_like(pre)
     columns = Columns(pre, erf=form == "erf", eight=rate > 0.0 and key is not None)
     together = columns.vector == EACH  # a thread's columns are a block of the generator: the mask goes with GELU
-    drawn = draws(pre, rate if together else 0.0, 0.0, key)
+    drawn = draws(pre, rate, 0.0, key)
+    drawn = drawn if together else NO_DRAWS
     bits = drawn.bits(h)
     how = [drawn.address, np.int32(drawn.site), np.float32(drawn.rate), real_dtype(h)(drawn.scale)]
     columns.change("bias_gelu", [pre, fc1_bias, *how], (h, bits))

@@ -62,12 +62,18 @@ def _fma64(a: Array, b: Array, c: Array) -> Array:
 
 def fma(parts: tuple[str, ...], a: Array, b: Array, c: Array) -> Array:
     if a.dtype == np.float64:
+        _demand("rn" in parts, parts)
         return _fma64(a, b, c)
     wide = a.astype(np.float64) * b + c
     x = wide.astype(np.float32)
     if "rm" in parts:  # towards minus infinity
         x = np.where(x > wide, np.nextafter(x, np.float32(-np.inf)), x)
     return x
+
+
+def _demand(known: bool, parts: tuple[str, ...]) -> None:
+    if not known:
+        raise NotImplementedError(f"this machine does not know {'.'.join(parts)}")
 
 
 def _high(a: Array, b: Array) -> Array:
@@ -167,10 +173,15 @@ def cvt(parts: tuple[str, ...], *given: Array) -> Array:
         return rounded_tf32(x)
     if parts[-1] == "bf16":
         x = of_bfloat16(x)
-    if "rni" in parts:
-        x = np.rint(x)
+    for how, rounded in (("rni", np.rint), ("rzi", np.trunc), ("rmi", np.floor), ("rpi", np.ceil)):
+        x = rounded(x) if how in parts else x
     if "sat" in parts:
         x = np.where(x > 0, np.minimum(x, 1), 0)
+    if x.dtype.kind == "f" and DTYPES[into].kind in "iu":  # to the nearest there is, NaN to 0
+        ends = np.iinfo(DTYPES[into])
+        inside = (x >= float(ends.min)) & (x < float(ends.max) + 1)
+        kept = np.where(inside, x, 0).astype(DTYPES[into])
+        return np.where(inside, kept, np.where(x > 0, ends.max, np.where(x < 0, ends.min, 0)).astype(DTYPES[into]))
     return x.astype(DTYPES[into])
 
 
@@ -189,6 +200,25 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "mul": mul, "mad": mad, "fma": fma, "div": div, "rem": rem, "shl": shift, "shr": shift, "shf": funnel_shift,
     "bfi": bfi, "setp": setp, "cvt": cvt,
 }  # fmt: skip
+
+
+# What may stand between an instruction's name and its types. Other ways to round are not computed here.
+_MODIFIERS = {
+    "rn", "rni", "rzi", "rmi", "rpi", "rna", "ftz", "sat", "approx", "lo", "hi", "wide", "l", "r", "wrap", "clamp",
+    *(order + u for order in _COMPARE for u in ("", "u")),
+}  # fmt: skip
+
+
+def known(parts: tuple[str, ...]) -> bool:
+    """Whether FUNCTIONS compute an instruction as a GPU does."""
+    if parts[0] not in FUNCTIONS:
+        return False
+    if parts[0] == "fma" and parts[-1] == "f32" and "rm" in parts:
+        return True
+    narrow = parts[-1] in ("bf16", "bf16x2", "f16", "f16x2") and parts[0] not in ("cvt", "selp")
+    return all(p in _MODIFIERS or p in DTYPES for p in parts[1:]) and (
+        not narrow or parts[0] + parts[-1] == "addbf16x2"
+    )
 
 
 def operand_dtypes(parts: tuple[str, ...], count: int) -> list[np.dtype[Any]]:

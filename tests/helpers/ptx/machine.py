@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from helpers.ptx import warps
-from helpers.ptx.arithmetic import DTYPES, FUNCTIONS, flushed, operand_dtypes
+from helpers.ptx.arithmetic import DTYPES, FUNCTIONS, flushed, known, operand_dtypes
 from helpers.ptx.memory import WARP, Global, Index, KernelError, Shared, Threads
 from helpers.ptx.program import Address, Immediate, Instruction, Kernel, Operand
 from helpers.ptx.traffic import Traffic
@@ -112,6 +112,8 @@ class Machine:
             case ("ret",):
                 self.state[self.who] = DONE
             case ("bar", "sync", *_) | ("bar", "warp", *_):
+                if "sync" in instruction.parts[1:2]:
+                    self._demand_whole_warps(but_for_done=True)
                 self.at[self.who] = following
                 self.state[self.who] = AT_WARP if "warp" in instruction.parts else AT_BLOCK
             case _:
@@ -172,7 +174,7 @@ class Machine:
             case "shfl" | "ldmatrix" | "mma":
                 self._demand_whole_warps()
                 getattr(warps, parts[0])(self, parts, operands)
-            case name if name in FUNCTIONS:
+            case name if known(parts):
                 dtypes = operand_dtypes(parts, len(operands) - 1)
                 given = [self.value(x, d) for x, d in zip(operands[1:], dtypes, strict=True)]
                 given = [flushed(x) for x in given] if "ftz" in parts else given
@@ -181,7 +183,12 @@ class Machine:
             case _:
                 raise NotImplementedError(f"this machine does not know {instruction.text}")
 
-    def _demand_whole_warps(self) -> None:
+    def _demand_whole_warps(self, but_for_done: bool = False) -> None:
+        if but_for_done:
+            warps = np.unique(self.threads.warp[self.who])
+            expected = np.isin(self.threads.warp, warps) & (self.state != DONE)
+            if int(expected.sum()) == len(self.who):
+                return
         if len(self.who) % WARP or (np.diff(self.who.reshape(-1, WARP)) != 1).any():
             raise KernelError(f"not all threads of a warp are there, {self.threads.name(int(self.who[0]))} is")
 

@@ -1,5 +1,7 @@
 """Memory that is watched: an access is within bounds, aligned, of something written, and ordered by barriers.
 
+(Of something written: in shared memory. Arrays of the host count as written.)
+
 What NVIDIA's compute-sanitizer looks for on a GPU (memcheck, initcheck, racecheck), for every run of a kernel.
 
 Two accesses of one place, one of which writes, are in order if one thread does both, or if between them the threads
@@ -76,6 +78,7 @@ class Memory:
         self.name, self.bytes, self.cell, self.threads = name, data, cell, threads
         cells = -(-len(data) // cell)
         self.known = np.full(cells, known)
+        self.expected = np.zeros(cells, bool)  # what a copy that is on its way will be written to
         self.reads, self.writes = _Marks(cells, threads), _Marks(cells, threads)
         self.count: Callable[[Threads, Index, int, Index], None] = lambda *_: None  # of accesses: see traffic.py
 
@@ -95,6 +98,11 @@ class Memory:
         self.claim(at, values.shape[1] * values.itemsize, who)
         self.bytes.view(values.dtype)[self._numbers(at, values.shape[1], values.dtype)] = values
 
+    def arrive(self, at: Index, values: np.ndarray, who: Index) -> None:
+        """As `write`, of copies that were on their way."""
+        self.expected[self._cells(at, values.shape[1] * values.itemsize, who)[0]] = False
+        self.write(at, values, who)
+
     def claim(self, at: Index, size: int, who: Index, known: bool = True) -> None:
         """The threads write here: now, or (not yet known) at some time from now on."""
         self.count(self.threads, at, size, who)
@@ -106,7 +114,8 @@ class Memory:
             self.writes.before(cells, whose), whose, "writes where another thread writes, with no barrier between"
         )
         self._demand(self.writes.come(cells, whose) == 0, whose, "writes where another thread writes at the same time")
-        self.known[cells] = known
+        self._demand(~self.expected[cells], whose, "writes where a copy is on its way to")
+        self.known[cells], self.expected[cells] = known, not known
 
     def _cells(self, at: Index, size: int, who: Index) -> tuple[Index, Index]:
         each = -(-size // self.cell)

@@ -66,11 +66,14 @@ def _kernel(name: str, parameters: str, body: str, extern: list[str], before: st
     for align, bits, symbol, length in re.findall(
         r"\.shared \.align (\d+) \.[a-z](\d+) (\w+)(?:\[(\d+)\])?;", before + body
     ):
+        if symbol not in body:  # another kernel's
+            continue
         size += -size % int(align)
         shared[symbol] = size
         size += int(bits) // 8 * int(length or 1)
-    size += -size % 16
-    shared |= dict.fromkeys(extern, size)
+    if any(symbol in body for symbol in extern):
+        size += -size % 16
+        shared |= dict.fromkeys(extern, size)
     code, labels = [], {}
     for line in body.splitlines():
         line = line.strip().removeprefix("{").removesuffix("}").strip()

@@ -116,6 +116,6 @@ def _arrive(machine: Machine) -> None:
     left = []
     for who, into, data in machine.copies:
         here = np.isin(who, machine.who)
-        machine.shared.write(into[here], data[here], who[here])
+        machine.shared.arrive(into[here], data[here], who[here])
         left.append((who[~here], into[~here], data[~here]))
     machine.copies = [copies for copies in left if len(copies[0])]

@@ -88,11 +88,16 @@ def test_layer_norm(run: Run, dtype: np.dtype, width: int, with_stream: bool) ->
 
 
 @pytest.mark.parametrize("form", ["tanh", "erf"])
-@pytest.mark.parametrize(("columns", "vector", "rate"), [(8, 4, 0.0), (16, 8, 0.0), (24, 8, 0.3), (7, 1, 0.0)])
+@pytest.mark.parametrize(("columns", "vector", "rate"), [(8, 4, 0.0), (16, 8, 0.0), (320, 8, 0.3), (7, 1, 0.0)])
 def test_bias_gelu_and_dropout(
     run: Run, dtype: np.dtype, form: fn.GeluForm, columns: int, vector: int, rate: float
 ) -> None:
-    rows, grid, real, key = 9, (1, 2), real_of(dtype), Key(2**40 + 7, "dropout", 3, 11, site=6)
+    rows, grid, real, key = (
+        9,
+        (-(-columns // (32 * vector)), 2),
+        real_of(dtype),
+        Key(2**40 + 7, "dropout", 3, 11, site=6),
+    )
     pre, dh, b = (random(*s, dtype=dtype, seed=i) for i, s in enumerate([(rows, columns)] * 2 + [(columns,)]))
     x = (exact(pre) + exact(b)).astype(dtype)
     gelu, cache = fn.gelu(exact(x), form)
@@ -105,14 +110,15 @@ def test_bias_gelu_and_dropout(
     h, partial, sums = np.empty_like(pre), np.empty((2, columns), real_of(dtype)), np.empty(columns, real_of(dtype))
     run(program, "bias_gelu", grid, (32,), [pre, b, *how, *size, h, bits])
     run(program, "gelu_backward", grid, (32,), [dh, pre, b, bits, scale, *size, partial])
-    run(program, "sum_rows", (1,), (1024,), [partial, np.int32(2), np.int32(columns), sums])
+    run(program, "sum_rows", (-(-columns // 32),), (1024,), [partial, np.int32(2), np.int32(columns), sums])
     assert_close(h, expected, dtype)
     assert_close(dh, dx, dtype)
     assert_close(sums, dx.sum(axis=0), dtype)
 
 
-def test_bias_and_its_gradient(run: Run, dtype: np.dtype) -> None:
-    rows, columns = 23, 8  # of which a block of the sums takes five or six
+@pytest.mark.parametrize("rows", [23, 13])  # of which a block of the sums takes five or six, and three or four
+def test_bias_and_its_gradient(run: Run, dtype: np.dtype, rows: int) -> None:
+    columns = 8
     y, b = random(rows, columns, dtype=dtype), random(columns, dtype=dtype)
     expected = exact(y) + exact(b)
     program = build("columns", dtype.name, VECTOR=4, ERF=0)
@@ -210,7 +216,7 @@ def test_shared_memory_that_was_not_given_is_missed(run: Run) -> None:
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("path_rate", [0.0, 0.5])
 @pytest.mark.parametrize("with_z", [True, False])
-@pytest.mark.parametrize(("images", "per_image"), [(4, 21), (19, 3), (17, 8), (3, 200)])
+@pytest.mark.parametrize(("images", "per_image"), [(4, 21), (19, 3), (17, 8), (3, 200), (3, 1500)])
 def test_residual_draws_the_masks_of_numpy(
     run: Run, dtype: np.dtype, rate: float, path_rate: float, with_z: bool, images: int, per_image: int
 ) -> None:
@@ -240,6 +246,10 @@ def test_uniform_numbers_are_numpys_bit_for_bit(run: Run) -> None:
     for number in drawn[:10]:
         for rate in (number, np.nextafter(number, np.float32(1), dtype=np.float32)):
             numbers = [np.int32(3), rate, np.float32(0), np.float32(1), np.int64(50), np.int32(50)]
+            run(build("residual", "float32"), "residual", (1,), (32,), [None, ones, address_of(key), *numbers, y, None])
+            np.testing.assert_array_equal(y > 0, drawn >= rate)
+            # And as the rate of drop path, of images of one number, whose masks lie at the next site.
+            numbers = [np.int32(2), np.float32(0), rate, np.float32(1), np.int64(50), np.int32(1)]
             run(build("residual", "float32"), "residual", (1,), (32,), [None, ones, address_of(key), *numbers, y, None])
             np.testing.assert_array_equal(y > 0, drawn >= rate)
 

@@ -84,6 +84,8 @@ def test_threads_that_part_meet_again() -> None:
         ("kept[i / 2] = x[i]; __syncthreads(); x[i] = kept[i / 2];",
          "writes where another thread writes at the same time"),
         ("x[i ^ 1] = x[i];", "writes what another thread reads"),
+        ("if (i & 1) { kept[i] = x[i]; __syncthreads(); } else { kept[i] = 1; __syncthreads(); } x[i] = kept[i];",
+         "not all threads of a warp are there"),
         ("if (i == 3) return; if (i < 32) __syncwarp(); x[i] = __shfl_xor_sync(0xffffffff, x[i], 1);",
          "not all threads of a warp are there"),
     ],
@@ -91,6 +93,21 @@ def test_threads_that_part_meet_again() -> None:
 def test_what_is_not(body: str, what: str) -> None:
     with pytest.raises(KernelError, match=f"^f: .*{what}.* \\("):
         run(body, numbers())
+
+
+def test_memory_of_another_kernel_is_not_this_one_s() -> None:
+    text = """extern "C" __global__ void g(float* x) { __shared__ float other[64]; other[threadIdx.x] = x[threadIdx.x];
+        __syncthreads(); x[threadIdx.x] = other[threadIdx.x ^ 1]; }
+        extern "C" __global__ void f(float* x) { __shared__ float kept[3]; const int i = threadIdx.x;
+        if (i < 4) kept[i] = x[i]; __syncthreads(); x[i] = kept[i % 3]; }"""
+    with pytest.raises(KernelError, match="thread 3 of block 0 writes beyond the 12 bytes of shared memory"):
+        launch(compiled(text)["f"], (1,), THREADS, [numbers()])
+
+
+@pytest.mark.parametrize("expression", ["__fadd_rz(n, 0.1f)", "__fmaf_ru(n, 0.1f, 1.0f)", "__sinf(n)"])
+def test_what_is_not_known_is_said(expression: str) -> None:
+    with pytest.raises(NotImplementedError, match="this machine does not know"):
+        run(f"x[i] = {expression};", numbers(), np.int32(3))
 
 
 def test_blocks_are_in_no_order() -> None:
@@ -128,6 +145,13 @@ def test_a_barrier_for_some_is_passed_when_the_others_are_done() -> None:
         ("expf(n)", np.int32(1), np.exp(np.float32(1))),
         ("erff(n * 0.25f)", np.int32(3), 0.71115563),
         ("(float)(fma((double)n, 1e300, -1.0) - 3e300)", np.int32(3), 0),
+        ("floorf(n * 0.9f)", np.int32(3), 2),
+        ("ceilf(n * 0.9f)", np.int32(3), 3),
+        ("truncf(n * 0.9f)", np.int32(-3), -2),
+        ("__float2int_rd(n * 0.9f)", np.int32(-3), -3),
+        ("(int)(n * 1e20f)", np.int32(1), 2147483648),
+        ("(int)(n * (1e30f * 1e30f) * 0)", np.int32(1), 0),
+        ("(unsigned)(n * 1.0f)", np.int32(-5), 0),
         ("tanhf(n)", np.int32(-1), -0.76159416),
     ],
 )
