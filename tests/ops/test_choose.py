@@ -30,7 +30,9 @@ def test_without_numba_the_readable_ones(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "numba", None)
     assert choose_ops() is reference
-    with pytest.raises(MinivitError, match=r"ops 'cpu' needs Numba, which cannot be imported.*install minivit\[fast\]"):
+    with pytest.raises(
+        MinivitError, match=r"ops 'cpu' needs Numba, which cannot be imported.*pip install -e \"\.\[fast\]\""
+    ):
         choose_ops("cpu")
 
 
