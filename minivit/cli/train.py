@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -37,10 +38,11 @@ from minivit.training.settings import SHAPES_PRESET, DataSettings, TrainSettings
 DESCRIPTION = """\
 Train a Vision Transformer into a run directory.
 
-With no argument: learns the built-in shapes, in a minute or two on two cores, with a small model of its own
-(PRESET). Every field of a configuration file
-is also a flag of that name, and a flag wins over the file.
-""".replace("PRESET", ", ".join(f"{name} {value}" for name, value in SHAPES_PRESET.items()))
+With no argument: learns the built-in shapes, in a minute or two on two cores. Shapes have defaults of their own,
+whatever else is given, but for --variant:
+PRESET.
+Every field of a configuration file is also a flag of that name, and a flag wins over the file.
+""".replace("PRESET", textwrap.fill(", ".join(f"{name} {value}" for name, value in SHAPES_PRESET.items()), 100))
 
 
 def add_to(commands: Any) -> None:
