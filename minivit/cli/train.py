@@ -42,7 +42,7 @@ With no argument: learns the built-in shapes, in a minute or two on two cores. S
 whatever else is given, but for --variant:
 PRESET.
 Every field of a configuration file is also a flag of that name, and a flag wins over the file.
-""".replace("PRESET", textwrap.fill(", ".join(f"{name} {value}" for name, value in SHAPES_PRESET.items()), 100))
+""".replace("PRESET", textwrap.fill(", ".join(f"{name} {value}" for name, value in SHAPES_PRESET.items()), 110))
 
 
 def add_to(commands: Any) -> None:
