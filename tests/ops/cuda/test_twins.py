@@ -18,11 +18,9 @@ from minivit.interpret import attention_distance, attention_rollout, rollout_ima
 from minivit.model import named, vit, vit_backward
 from minivit.model.params import map_tree
 from minivit.ops.cuda import attention_in_tiles as in_tiles
-from minivit.ops.cuda import launch as launching
 from minivit.ops.cuda.attention_by_products import ByProducts
 from minivit.ops.cuda.attention_in_tiles import InTiles
-from minivit.ops.cuda.gather import gather
-from minivit.ops.cuda.products import exact_products, product, products
+from minivit.ops.cuda.products import exact_products
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(np.float64), np.dtype(np.float32), BFLOAT16]
@@ -234,69 +232,6 @@ def test_a_gradient_of_another_type_or_place(xp: Any, ops: types.ModuleType, dty
 def test_an_empty_batch_goes_to_the_readable_function(xp: Any, ops: types.ModuleType) -> None:
     x, w, b = xp.zeros((0, 8), dtype=np.float32), xp.ones((8, 3), dtype=np.float32), xp.ones(3, dtype=np.float32)
     assert ops.linear(x, w, b)[0].shape == (0, 3)
-
-
-def test_grids_of_tall_and_wide_matrices(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    grids: list[tuple[int, ...]] = []
-    monkeypatch.setattr(launching, "launch", lambda program, kernel, grid, *_: grids.append(grid))
-    tall, wide = (launching.Columns(xp.zeros(shape, dtype=np.float32)) for shape in ((2, 8), (3, 64 * 4 * 3000)))
-    tall.rows = 10**6
-    for columns in (tall, wide):
-        columns.change("add_bias", [])
-        columns.sums("column_sums", [])
-    assert grids[0] == (1, 65535), "a grid's second dimension ends there"
-    assert (3000, 1) in grids, "and every column has a block"
-    assert all(down >= 1 for _, *rest in grids for down in rest)
-
-
-def test_gather_takes_more_arrays_than_a_launch(xp: Any, ops: types.ModuleType) -> None:
-    buffer = xp.zeros(16 * 300, dtype=np.float64)
-    views = [buffer[16 * i : 16 * i + 1 + i % 9] for i in range(300)]
-    # One of another type, and one that is not contiguous, go there, too.
-    arrays = [xp.asarray(np.full(len(v), i, np.float32 if i == 7 else np.float64)) for i, v in enumerate(views)]
-    arrays[20] = xp.asarray(np.full((len(views[20]), 2), [20.0, -1.0]))[:, 0]
-    for add, times in ((False, 1), (True, 2)):
-        gather(buffer, views, arrays, add)
-        assert all((view.get() == times * i).all() for i, view in enumerate(views))
-    assert float(buffer.sum()) == sum(2 * i * len(v) for i, v in enumerate(views)), "nothing in between was touched"
-    with pytest.raises(ValueError, match="needs arrays of its views' shapes"):
-        gather(buffer, views[:1], [xp.zeros(2)], False)
-
-
-@every_dtype
-@pytest.mark.parametrize(("m", "inner", "n"), [(3, 5, 4), (1, 5, 4), (3, 1, 4), (3, 5, 1), (1, 1, 1)])
-def test_products_of_every_layout(xp: Any, dtype: np.dtype, m: int, inner: int, n: int) -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((m, inner)).astype(dtype), rng.standard_normal((inner, n)).astype(dtype)
-    expected = a.astype(np.float64) @ b.astype(np.float64)
-    with exact_products():
-        for left in (xp.asarray(a), xp.asarray(np.ascontiguousarray(a.T)).T):
-            for right in (xp.asarray(b), xp.asarray(np.ascontiguousarray(b.T)).T):
-                assert error(product(left, right), expected) < TOLERANCE[dtype]
-                if dtype == BFLOAT16:
-                    wide = product(left, right, np.float32)
-                    assert wide.dtype == np.float32
-                    assert error(wide, expected) < 1e-6
-
-
-def test_products_of_views_into_larger_arrays(xp: Any) -> None:
-    rng = np.random.default_rng(0)
-    a, b, c = rng.standard_normal((4, 5, 9)), rng.standard_normal((4, 6, 12)), np.zeros((4, 5, 8))
-    device = [xp.asarray(x) for x in (a, b, c)]
-    products(device[0][:, :, 2:5], device[1][:, :, 3:6].transpose(0, 2, 1), device[2][:, :, :6])
-    expected = a[:, :, 2:5] @ b[:, :, 3:6].transpose(0, 2, 1)
-    np.testing.assert_allclose(device[2].get()[:, :, :6], expected, rtol=1e-13)
-    assert not device[2].get()[:, :, 6:].any()
-
-
-def test_products_refuse_what_does_not_fit(xp: Any) -> None:
-    a = xp.zeros((2, 3, 4))
-    with pytest.raises(ValueError, match=r"products: a \(2, 3, 4\), b \(2, 3, 4\)"):
-        products(a, a, a)
-    with pytest.raises(ValueError, match="no unit stride"):
-        product(xp.zeros((4, 6))[::2, ::2], xp.zeros((3, 3)))
-    with pytest.raises(ValueError, match=r"c .* is transposed"):
-        products(a, xp.zeros((2, 4, 3)), xp.zeros((2, 5, 3)).transpose(0, 2, 1)[:, :, :3])
 
 
 SWITCHES = {
