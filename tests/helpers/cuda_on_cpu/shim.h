@@ -18,6 +18,7 @@
 
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
+inline float __fdividef(float x, float y) { return x / y; }
 template <typename T> void __stwb(T* into, T x) { *into = x; }
 struct dim3 { int x, y, z; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
