@@ -32,7 +32,7 @@ from minivit.training.config import (
 from minivit.training.loop import train
 from minivit.training.memory import estimated_bytes
 from minivit.training.precision import choose_precision
-from minivit.training.run_directory import check_run, new_run_directory, recorded_ops
+from minivit.training.run_directory import check_run, new_run_directory, read_metrics, recorded_ops
 from minivit.training.settings import SHAPES_PRESET, DataSettings, TrainSettings
 
 DESCRIPTION = """\
@@ -134,6 +134,8 @@ def _resume(run_directory: Path, flags: Values, config_file: Path | None, out: P
             f"note: the run began with {before}, and goes on with {now}: the last digits of its numbers will differ",
             file=sys.stderr,
         )
+    if len(read_metrics(run_directory)) >= config.training.epochs:
+        print(f"all {config.training.epochs} epochs of this run are done: what is left is its test")
     training = dataclasses.replace(config.training, threads=flags.get("threads", config.training.threads))
     _train(dataclasses.replace(config, training=training), splits, run_directory, device, resume=True)
 
@@ -164,6 +166,8 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
         print(f"memory: a step needs about {estimated_bytes(model, config.training) / 2**30:.2g} GiB of the GPU's")
         if config.training.graph == "auto" and (reason := _why_not_recorded(config)):
             print(f"steps are not recorded as a graph: {reason}")
+    elif config.training.graph == "auto":
+        print("steps are recorded as a graph on a GPU alone: --graph auto changes nothing here")
     start = time.perf_counter()
     try:
         score = train(config, splits, run_directory, device, resume)
@@ -194,8 +198,10 @@ def _where(config: RunConfig, device: str) -> str:
         if precision == "auto":
             precision = "tf32"
         return f"the GPU in {precision}, by {functions}"
-    count = config.training.threads or cores()
-    return f"{count} core{'s' * (count > 1)}, by {functions}"
+    threads = config.training.threads or cores()
+    count = min(threads, cores())
+    many = f" in {threads} threads" if threads > count else ""
+    return f"{count} core{'s' * (count > 1)}{many}, by {functions}"
 
 
 def _next_step(config: RunConfig, run_directory: Path) -> str:

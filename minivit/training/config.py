@@ -165,6 +165,8 @@ def _values(path: Path, document: dict[str, Any]) -> Values:
         for name, value in fields.items():
             if name not in known:
                 raise MinivitError(f"{path}: [{title}] has no field {name!r}.{_advice(name, title, known)}")
+            if isinstance(value, str) and known[name] in (int, float, bool):
+                raise MinivitError(f"{path}: {name} is the text {value!r}; write it without quotes")
             values[name] = parse(name, known[name], value)
     return values
 

@@ -116,6 +116,16 @@ def test_a_run_that_is_stopped_at_once_cannot_go_on(capsys, tmp_path, pictures, 
     assert minivit(capsys, *words).err == "minivit: stopped; no epoch was finished\n"
 
 
+def test_what_changes_nothing_is_said(capsys, tmp_path, pictures):
+    run = tmp_path / "r"
+    first = folder_run(capsys, pictures, run, "--epochs", 1, "--graph", "auto", "--threads", 1000)
+    assert "--graph auto changes nothing here" in first.out
+    assert " in 1000 threads, by " in first.out
+    again = minivit(capsys, "train", "--resume", run)
+    assert again.code == 0
+    assert "all 1 epochs of this run are done: what is left is its test" in again.out
+
+
 def test_other_functions_after_a_stop_are_told(capsys, tmp_path, pictures):
     folder_run(capsys, pictures, tmp_path / "r", "--epochs", 1)
     path = tmp_path / "r" / "environment.json"
