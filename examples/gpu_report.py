@@ -33,8 +33,8 @@ WAYS = (("off", False), ("auto", False), ("off", True))  # of a step: as a CUDA 
 PARTS = ("tests", "bench", "pieces", "busy", "train")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, print a table, write the JSON."""
+def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
+    """What was asked for; ends with the exit code 2 where it is not known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("gpu_report.json"), help="default: %(default)s")
     parser.add_argument("--data-dir", help="CIFAR-10; without it nothing is trained")
@@ -45,16 +45,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="of bench; default: %(default)s")
     parser.add_argument("--precisions", default=",".join(PRECISIONS), help="default: %(default)s")
     options = parser.parse_args(arguments)
-    parts, models, precisions = (x.split(",") for x in (options.only, options.models, options.precisions))
-    for flag, given, known in (
-        ("only", parts, PARTS),
-        ("models", models, MODELS),
-        ("precisions", precisions, PRECISIONS),
-    ):
-        if unknown := [name for name in given if name not in known]:
+    for flag, known in (("only", PARTS), ("models", MODELS), ("precisions", PRECISIONS)):
+        if unknown := [name for name in getattr(options, flag).split(",") if name not in known]:
             parser.error(f"--{flag} {unknown[0]} is not known; expected some of {','.join(known)}")
     if not all(batch.isdecimal() for batch in options.batches.split(",")):
         parser.error(f"--batches {options.batches} are no numbers; expected such as 128,512,1024")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print a table, write the JSON."""
+    options = options_of(arguments)
+    parts, models, precisions = (x.split(",") for x in (options.only, options.models, options.precisions))
     report: dict[str, Any] = {"command": " ".join(["examples/gpu_report.py", *(arguments or sys.argv[1:])])}
     report |= {"date": datetime.date.today().isoformat(), "machine": machine()}
     for part, name, found in _measured(parts, models, list(map(int, options.batches.split(","))), precisions, options):
@@ -228,6 +230,7 @@ def command() -> int:
     from minivit.arrays import choose_device
     from minivit.errors import MinivitError
 
+    options_of()  # --help, and words that are not known, need no GPU
     try:
         choose_device("cuda")
     except MinivitError as error:

@@ -44,8 +44,10 @@ def ours(workload: Workload) -> Ours:
         return vit(state.params.tree, images[parts[i]], config, ops=ops, skip_unread=settings.skip_unread)[0]
 
     def gradient(i: int) -> None:
-        how = {"recompute": settings.recompute, "skip_unread": settings.skip_unread}
-        found, cache = vit(state.params.tree, images[parts[i]], config, key=None, ops=ops, **how)
+        recompute, skip_unread = settings.recompute, settings.skip_unread
+        found, cache = vit(
+            state.params.tree, images[parts[i]], config, ops=ops, recompute=recompute, skip_unread=skip_unread
+        )
         _, loss_cache = cross_entropy(found, labels[parts[i]])
         vit_backward(cross_entropy_backward(1.0, loss_cache), cache)
 

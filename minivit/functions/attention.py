@@ -83,13 +83,15 @@ def multi_head_attention(
     qkv_weight (D, 3 D) holds the queries' columns, then the keys', then the values'; each third holds
     head after head. out_weight (D, D) mixes the heads again. Returns y (B, T, D) like x, and the cache; with
     `queries`, y (B, queries, D): what the first tokens alone get, which still attend to all.
-    Raises ValueError if x is not 3-D or the heads do not divide D.
+    Raises ValueError if x is not 3-D, the heads do not divide D, or x has fewer tokens than `queries`.
     """
     if x.ndim != 3 or heads < 1 or x.shape[-1] % heads or qkv_weight.shape[-1] != 3 * x.shape[-1]:
         raise ValueError(
             f"multi_head_attention: x {x.shape} needs the axes (B, T, D) with D divisible by {heads} heads, "
             f"and qkv_weight of shape (D, 3 D), got {qkv_weight.shape}"
         )
+    if queries is not None and not 1 <= queries <= x.shape[1]:
+        raise ValueError(f"multi_head_attention: queries is {queries}; x {x.shape} has 1 to {x.shape[1]} tokens to ask")
     qkv, qkv_cache = linear(x, qkv_weight, qkv_bias)
     q, k, v = split_heads(qkv, heads)
     y, attention_cache = attention(q[:, :, :queries, :], k, v)

@@ -24,19 +24,22 @@ class PoolingCache(NamedTuple):
 
 def pool_class_token(x: Array) -> tuple[Array, PoolingCache]:
     """Take the first token of x (B, T, D). Returns y (B, D), a view of x, and the cache."""
-    return x[:, 0, :], PoolingCache(x.shape[1])
+    y, cache = first_tokens(x, 1)
+    return y[:, 0, :], cache
 
 
 def pool_class_token_backward(dy: Array, cache: PoolingCache) -> Array:
     """Gradient dx (B, T, D) like dy, for dy (B, D)."""
-    batch, width = dy.shape
-    dx = array_module(dy).zeros((batch, cache.tokens, width), dtype=dy.dtype)
-    dx[:, 0, :] = dy
-    return dx
+    return first_tokens_backward(dy[:, None, :], cache)
 
 
 def first_tokens(x: Array, count: int) -> tuple[Array, PoolingCache]:
-    """Take the first `count` tokens of x (B, T, D). Returns y (B, count, D), a view of x, and the cache."""
+    """Take the first `count` tokens of x (B, T, D). Returns y (B, count, D), a view of x, and the cache.
+
+    Raises ValueError if x has fewer, or count is not positive.
+    """
+    if not 1 <= count <= x.shape[1]:
+        raise ValueError(f"first_tokens: count is {count}; x {x.shape} has 1 to {x.shape[1]} to take")
     return x[:, :count, :], PoolingCache(x.shape[1])
 
 

@@ -210,6 +210,7 @@ def multi_head_attention(
         and x.shape[-1] % heads == 0
         and qkv_weight.shape == (x.shape[-1], 3 * x.shape[-1])
         and qkv_bias.shape == qkv_weight.shape[1:]
+        and (queries is None or 1 <= queries <= x.shape[1])
     )
     if not shapes_fit or not _fits(x, qkv_weight, qkv_bias, out_weight, out_bias):
         return fn.multi_head_attention(x, qkv_weight, qkv_bias, out_weight, out_bias, heads, queries)

@@ -34,6 +34,8 @@ def test_what_nobody_reads_is_not_counted():
     unread = (t - 1) * (2 * t * d + d * d + 2 * d * f)
     with_token, without = (step_operations(SMALL._replace(config=c)) for c in (CONFIG, all_read))
     assert with_token - without == 3 * 2.0 * SMALL.batch * (of_a_token + scores - unread)
+    on_gpu = step_operations(SMALL._replace(device="cuda"))  # where attention is computed for all tokens
+    assert on_gpu - with_token == 3 * 2.0 * SMALL.batch * (t - 1) * 2 * t * d
     whole = step_operations(SMALL._replace(settings=TrainSettings(skip_unread=False)))
     assert whole - without == 3 * 2.0 * SMALL.batch * (of_a_token + scores)
 

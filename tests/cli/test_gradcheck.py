@@ -113,6 +113,12 @@ def test_a_pair_of_one_s_own(capsys, layers):
     assert minivit(capsys, "gradcheck", f"{layers}:twice", "--shape", "x=2,3,4", "--shape", "w=4").code == 0
 
 
+def test_what_the_adjoint_cannot_check_is_said(capsys):
+    out = minivit(capsys, "gradcheck", "layer_norm", "--method", "adjoint").out
+    assert "layer_norm: not linear in x: not checked" in out
+    assert "use --method complex_step" in refused(capsys, "gradcheck", "softmax", "--method", "adjoint")
+
+
 def test_a_wrong_pair_is_exit_code_1_and_told_in_words(capsys, layers):
     layers.write_text(
         RIGHT.replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_what_was_measured_before_a_time_limit_is_kept(
         report.main([*words, "--out", str(tmp_path / "report.json")])
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["bench"] == 3 * [{"model": "384x7", "batch": 128, "precision": "bfloat16"}]
+
+
+def test_without_a_gpu_it_says_so_in_a_line(report: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu_report.py"])
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert report.command() == 2
+    said = capsys.readouterr().err
+    assert said.startswith("gpu_report: device 'cuda' cannot be used: CuPy cannot be imported")
+    assert said.count("\n") == 1
+    monkeypatch.setattr(sys, "argv", ["gpu_report.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        report.command()
+    assert ended.value.code == 0
 
 
 def test_every_gpu_test_is_among_those_it_runs(report: Any) -> None:

@@ -164,7 +164,8 @@ def pool_class_token(draw):
 
 @st.composite
 def first_tokens(draw):
-    return fn.first_tokens, draw(arrays(draw(sizes), draw(sizes), draw(sizes))), draw(sizes)
+    tokens = draw(sizes)
+    return fn.first_tokens, draw(arrays(draw(sizes), tokens, draw(sizes))), draw(st.integers(1, tokens))
 
 
 @st.composite

@@ -1,10 +1,18 @@
 """Pooling: the class token, or the mean of all tokens."""
 
 import numpy as np
+import pytest
 from helpers.cases import assert_close, random
 from tolerances import SAME_FORMULA
 
-from minivit.functions import pool_class_token, pool_class_token_backward, pool_mean, pool_mean_backward
+from minivit.functions import (
+    first_tokens,
+    first_tokens_backward,
+    pool_class_token,
+    pool_class_token_backward,
+    pool_mean,
+    pool_mean_backward,
+)
 
 
 def test_the_class_token_alone_gets_the_gradient():
@@ -15,6 +23,23 @@ def test_the_class_token_alone_gets_the_gradient():
     dx = pool_class_token_backward(dy, cache)
     assert np.array_equal(dx[:, 0], dy)
     assert np.all(dx[:, 1:] == 0.0)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_the_first_tokens_alone_get_the_gradient(count):
+    x, dy = random(1, 3, 5, 4), random(2, 3, count, 4)
+    y, cache = first_tokens(x, count)
+    assert np.shares_memory(y, x)
+    assert np.array_equal(y, x[:, :count])
+    dx = first_tokens_backward(dy, cache)
+    assert np.array_equal(dx[:, :count], dy)
+    assert np.all(dx[:, count:] == 0.0)
+
+
+@pytest.mark.parametrize("count", [0, -1, 6])
+def test_tokens_that_are_not_there_cannot_be_taken(count):
+    with pytest.raises(ValueError, match=rf"count is {count}; x \(3, 5, 4\) has 1 to 5 to take"):
+        first_tokens(random(1, 3, 5, 4), count)
 
 
 def test_every_token_gets_its_share_of_the_gradient():

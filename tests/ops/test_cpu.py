@@ -109,6 +109,13 @@ def test_a_stream_that_went_two_ways(dtype):
     assert np.array_equal([dz, dx], before)
 
 
+@pytest.mark.parametrize("namespace", [functions, cpu], ids=["reference", "cpu"])
+@pytest.mark.parametrize("queries", [0, -1, 6])
+def test_tokens_that_are_not_there_cannot_ask(namespace, queries):
+    with pytest.raises(ValueError, match=rf"queries is {queries}; x \(3, 5, 6\) has 1 to 5 tokens to ask"):
+        namespace.multi_head_attention(*CASES["multi_head_attention"].args, queries)
+
+
 @pytest.mark.parametrize("shape", [(1, 3), (1, 1, 3), (0, 3), (2, 0, 3)])
 def test_one_row_and_none(shape):
     for f in ("linear", "layer_norm"):

@@ -29,6 +29,20 @@ def test_a_run_configuration_survives_toml(tmp_path):
     assert config.inputs.mean == pytest.approx(splits().train.images.mean((0, 2, 3)) / 255)
 
 
+def test_a_run_from_before_there_was_a_choice_computed_all_tokens(tmp_path):
+    path = written(tmp_path, to_toml(fit({}, splits())))
+    assert read_run_config(path).training.skip_unread
+    text = path.read_text()
+    assert "skip_unread = true\n" in text
+    assert not read_run_config(written(tmp_path, text.replace("skip_unread = true\n", ""))).training.skip_unread
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    path = tmp_path / "marked.toml"
+    path.write_text("[training]\nepochs = 3\n", encoding="utf-8-sig")
+    assert read_values(path) == {"epochs": 3}
+
+
 def test_names_of_any_characters_survive_toml(tmp_path):
     config = fit({}, splits(classes=("new\nline", "back\\slash", "delete\x7f")))
     assert read_run_config(written(tmp_path, to_toml(config))) == config

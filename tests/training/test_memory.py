@@ -25,6 +25,17 @@ def test_what_needs_less() -> None:
     assert estimate(optimizer="sgd") < estimate()
 
 
+def test_what_is_kept() -> None:
+    config, _ = tiny_run(batch_size=512, depth=8, pooling="class_token")
+    usual = estimated_bytes(config.model, config.training)
+    assert estimate(batch_size=512, depth=8, pooling="class_token", skip_unread=False) > 1.05 * usual
+    for ops, share in (("auto", 1 / 8), ("reference", 1)):  # of a byte a number that a mask is drawn for
+        dropped, whole = (estimate(batch_size=512, depth=8, ops=ops, dropout=rate) for rate in (0.1, 0.0))
+        model = config.model
+        numbers = 512 * 8 * model.tokens * (2 * model.width + model.mlp_width)
+        assert abs(dropped - whole - share * numbers) < 512
+
+
 def test_a_step_that_could_not_be_smaller() -> None:
     config, _ = tiny_run(batch_size=1, recompute=True, precision="bfloat16")
     assert out_of_memory(config.model, config.training, "no room").endswith("need less with a smaller model")

@@ -41,6 +41,7 @@ def multi_head_attention(
     shapes_fit = (
         x.ndim == 3 and heads >= 1 and x.shape[-1] % heads == 0
         and qkv_weight.shape == (x.shape[-1], 3 * x.shape[-1]) and qkv_bias.shape == qkv_weight.shape[1:]
+        and (queries is None or 1 <= queries <= x.shape[1])
     )  # fmt: skip
     if not shapes_fit or not stored(*parameters) or not like(x, qkv_weight):
         return fn.multi_head_attention(x, *parameters, heads, queries)

@@ -106,6 +106,21 @@ def test_gradient_of_positions(xp: Any, ops: types.ModuleType, dtype: np.dtype) 
     assert error(found, dy.astype(np.float64).sum(axis=0)) < 1e-6
 
 
+def test_what_cannot_be_is_refused_as_by_the_readable_functions(xp: Any, ops: types.ModuleType) -> None:
+    x = xp.asarray(np.ones((2, 3, 8), np.float32))
+    for call in (
+        lambda: ops.dropout(x, 1.5, None),
+        # In bfloat16 the mask would go with GELU.
+        lambda: ops.mlp(*(xp.asarray(a.astype(BFLOAT16)) for a in CASES["mlp of 16"].args[:5]), "tanh", -0.1, None),
+        lambda: ops.residual(x, x, 0.0, 1.0, None),
+    ):
+        with pytest.raises(ValueError, match=r"is not in \[0, 1\)"):
+            call()
+    given = [xp.asarray(a) if is_array(a) else a for a in CASES["multi_head_attention"].args]
+    with pytest.raises(ValueError, match="queries is 6"):
+        ops.multi_head_attention(*given, 6)
+
+
 def test_what_is_not_aligned_is_left_to_the_readable_function(xp: Any, ops: types.ModuleType) -> None:
     x = xp.asarray(np.arange(17, dtype=np.float32))
     assert ops.dropout(x[:16], 0.5, DROP_KEY)[1].bits is not None

@@ -25,6 +25,7 @@ typedef long long big;  // indices into all of an array: `long` has but 32 bits 
 
 #define WARP 32
 #define ALL_LANES 0xffffffffu
+#define CHUNK (16 / (int)sizeof(storage))  // numbers in 16 bytes
 #define NOTHING ((real)(-1e308 * 10))  // minus infinity: what no number is below
 
 // V numbers that lie side by side are read and written in accesses of 16 bytes at most: no array need lie at more.
@@ -49,11 +50,16 @@ template <int V> __device__ __forceinline__ void load(const storage* from, real 
     for (int i = 0; i < V; ++i) into[i] = widen(pack.x[i]);
 }
 
-// Into memory that is not shared: __stwb is an access as it stands, where an assignment may become one for each number.
-template <int V> __device__ __forceinline__ void save(storage* into, const real (&from)[V]) {
+template <int V> __device__ __forceinline__ Pack<V> packed(const real (&from)[V]) {
     Pack<V> pack;
 #pragma unroll
     for (int i = 0; i < V; ++i) pack.x[i] = narrow(from[i]);
+    return pack;
+}
+
+// Into memory that is not shared: __stwb is an access as it stands, where an assignment may become one for each number.
+template <int V> __device__ __forceinline__ void save(storage* into, const real (&from)[V]) {
+    const Pack<V> pack = packed(from);
 #pragma unroll
     for (int n = 0; n < (int)(sizeof(pack.access) / sizeof(Access<V>)); ++n)
         __stwb(reinterpret_cast<Access<V>*>(into) + n, pack.access[n]);

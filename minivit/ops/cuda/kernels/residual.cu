@@ -7,8 +7,7 @@
 // Readable twins: minivit/functions/residual.py, dropout.py.
 #include "common.cuh"
 #include "random.cuh"
-#define CHUNK (16 / (int)sizeof(storage))  // numbers in 16 bytes
-#define ACCESSES (8 / CHUNK)               // of a lane
+#define ACCESSES (8 / CHUNK)  // of a lane
 
 // Where a warp's number begins that a lane takes with its access c.
 __device__ __forceinline__ int place(int c) { return (c * WARP + threadIdx.x % WARP) * CHUNK; }

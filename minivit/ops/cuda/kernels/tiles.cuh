@@ -5,15 +5,11 @@
 // one factor is such a Sum, both take the eight in the order 0 2 4 6 1 3 5 7, which changes no sum.
 #pragma once
 #include "tensor_core.cuh"
-#define CHUNK (16 / (int)sizeof(storage))  // numbers in 16 bytes
 #define STEPS (8 / CHUNK)                  // instructions along a tile: 1 for bfloat16, 2 for TF32
 
 // V numbers, 16 bytes of them at most, into shared memory.
 template <int V> __device__ __forceinline__ void save_shared(storage* into, const real (&from)[V]) {
-    Pack<V> pack;
-#pragma unroll
-    for (int i = 0; i < V; ++i) pack.x[i] = narrow(from[i]);
-    *reinterpret_cast<Access<V>*>(into) = pack.access[0];
+    *reinterpret_cast<Access<V>*>(into) = packed(from).access[0];
 }
 
 struct Factor { unsigned x[4 * STEPS]; };  // a tile of a left or right factor
