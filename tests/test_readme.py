@@ -50,9 +50,13 @@ def test_what_it_names_is_there(path):
     assert (ROOT / path).exists() or path.endswith("yours.py")
 
 
-def test_ci_runs_its_two_commands():
+def test_ci_runs_its_commands():
     script = (ROOT / ".ci/run").read_text()
-    for command in ('pip install -e ".[test]" && pytest', "pip install -e . && minivit train"):
+    for command in (
+        'pip install -e ".[test]" && pytest',
+        'pip install -e ".[test,software-gpu]" && pytest -m gpu --software-gpu --dist worksteal',
+        "pip install -e . && minivit train",
+    ):
         assert f"```sh\n{command}\n```" in README
         assert f"'{command}'" in script
 

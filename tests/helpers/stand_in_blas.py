@@ -53,7 +53,8 @@ def tf32(x: np.ndarray) -> np.ndarray:
     return ((bits + 0xFFF + (bits >> 13 & 1)) & ~np.uint32(0x1FFF)).view(np.float32)
 
 
-def _scalar(pointer: int, compute: int) -> float:
+def scalar(pointer: int, compute: int) -> float:
+    """A number that a product is scaled by, where it lies."""
     kind = ctypes.c_double if compute == 70 else ctypes.c_float
     return ctypes.cast(pointer, ctypes.POINTER(kind))[0]
 
@@ -68,9 +69,9 @@ def gemm_strided_batched_ex(
 # fmt: on
     if recorder.work is not None and handle == CUPY_HANDLE:
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
-    one, zero = (_scalar(pointer, compute) for pointer in (alpha, beta))
+    one, zero = (scalar(pointer, compute) for pointer in (alpha, beta))
     assert (one, zero) == (1, 0)
-    recorder.do(lambda: _gemm(
+    recorder.do(lambda: multiply(
         (a, a_type, *((k, m) if transa else (m, k)), lda, stride_a, count),
         (b, b_type, *((n, k) if transb else (k, n)), ldb, stride_b, count),
         (c, c_type, m, n, ldc, stride_c, count), bool(transa), bool(transb), compute,
@@ -90,7 +91,8 @@ def gemm_ex(
 # fmt: on
 
 
-def _gemm(a: Any, b: Any, c: Any, transa: bool, transb: bool, compute: int) -> None:
+def multiply(a: Any, b: Any, c: Any, transa: bool, transb: bool, compute: int) -> None:
+    """c = a b of matrices in memory, each (pointer, type, rows, columns, leading dimension, step, stack)."""
     left, right, into = _columns(*a), _columns(*b), _columns(*c)
     a_type, b_type, c_type = a[1], b[1], c[1]
     work = {68: np.float32, 70: np.float64, 77: np.float32}[compute]

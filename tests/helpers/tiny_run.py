@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 
 from minivit.data import Dataset, Splits
-from minivit.model import ViTConfig
+from minivit.model import ViTConfig, init_params
 from minivit.training.config import Inputs, RunConfig
+from minivit.training.device_steps import DeviceSteps
+from minivit.training.host_steps import HostSteps
+from minivit.training.loop import rates_of_run
 from minivit.training.settings import DataSettings, TrainSettings
+from minivit.training.step import TrainState, fresh_state
 
 _MODEL = {field.name for field in dataclasses.fields(ViTConfig)}
 
@@ -30,3 +34,17 @@ def tiny_run(**choices: Any) -> tuple[RunConfig, Splits]:
         return Dataset(images, np.arange(count) % 3, inputs.classes)
 
     return config, Splits(pictures(12), pictures(4), pictures(4), ())
+
+
+def run(config: Any, splits: Any, device: str, dtype: Any = np.float64, count: int = 10) -> tuple[TrainState, Any]:
+    """`count` steps from the same parameters; returns the state and the sums."""
+    state = fresh_state(init_params(config.model, 3, dtype, device), config.training)
+    rates = [*rates_of_run(config, splits), *[1e-3] * count][:count]
+    runner: HostSteps | DeviceSteps = HostSteps(state, config, splits, "cpu")
+    if device == "cuda":
+        runner = DeviceSteps(state, config, splits, rates)
+    order = np.random.default_rng(0).permutation(len(splits.train.labels))
+    runner.begin(1, [np.resize(order[i:], config.training.batch_size) for i in range(count)])
+    for i, rate in enumerate(rates):
+        runner.step(i, rate)
+    return state, runner.read()

@@ -198,6 +198,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "copysign": _simple(lambda sign, size: np.copysign(size, sign)),
     "selp": _simple(lambda a, b, chosen: np.where(chosen, a, b)),
     "mul": mul, "mad": mad, "fma": fma, "div": div, "rem": rem, "shl": shift, "shr": shift, "shf": funnel_shift,
+    "popc": _simple(lambda x: np.bitwise_count(x).astype(np.uint32)),
     "bfi": bfi, "setp": setp, "cvt": cvt,
 }  # fmt: skip
 

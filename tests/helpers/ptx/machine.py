@@ -26,8 +26,6 @@ class Machine:
     def __init__(self, kernel: Kernel, grid: tuple[int, ...], block: int, memory: Global, threads: Threads,
                  given: int, parameters: dict[str, bytes], traffic: Traffic | None) -> None:  # fmt: skip
         self.kernel, self.threads, self.memory, self.traffic = kernel, threads, memory, traffic
-        if block % WARP:
-            raise KernelError(f"{kernel.name}: a block of {block} threads is no whole number of warps")
         size = kernel.shared_size + given
         sizes = [
             DTYPES[i.parts[-1]].itemsize for i in kernel.code if i.parts[0] in ("ld", "st") and "shared" in i.parts
@@ -134,21 +132,26 @@ class Machine:
         assert isinstance(operand, str)
         if operand in self.symbols:
             return np.full(len(self.who), self.symbols[operand], dtype)
-        found = self.registers[operand][self.who]
+        found = self._register(operand)[self.who]
         return found if found.dtype == dtype else found.astype(bits).view(dtype)
 
     def put(self, register: Operand, values: Bits) -> None:
         """Values (threads,) into a register; signed ones keep their sign in a wider one."""
         assert isinstance(register, str)
-        prefix = register.rstrip("0123456789")
-        width = self.kernel.registers[prefix]
-        kept = np.dtype(bool if width == 1 else f"u{width // 8}")
-        if register not in self.registers:
-            self.registers[register] = np.full(self.threads.count, 0xDEADBEEF % 2**width, np.uint64).astype(kept)
+        whole = self._register(register)
+        kept = whole.dtype
         values = np.ascontiguousarray(values)
         if values.dtype.itemsize != kept.itemsize:
             values = values.astype(f"i{kept.itemsize}" if values.dtype.kind == "i" else kept)
-        self.registers[register][self.who] = values.view(kept)
+        whole[self.who] = values.view(kept)
+
+    def _register(self, name: str) -> Bits:
+        """All threads' (threads,). Until it is written it holds what nobody can foresee."""
+        if name not in self.registers:
+            width = self.kernel.registers[name.rstrip("0123456789")]
+            kept = np.dtype(bool if width == 1 else f"u{width // 8}")
+            self.registers[name] = np.full(self.threads.count, 0xDEADBEEF % 2**width, np.uint64).astype(kept)
+        return self.registers[name]
 
     def addresses(self, operand: Operand) -> Index:
         """Where each thread's [base + offset] is."""
@@ -160,6 +163,8 @@ class Machine:
 
     def _compute(self, instruction: Instruction) -> None:
         parts, operands = instruction.parts, instruction.operands
+        if "local" in parts and parts[0] in ("ld", "st"):
+            raise NotImplementedError(f"this machine has no memory of a thread's own: {instruction.text}")
         match parts[0]:
             case "mov":
                 self._move(DTYPES[parts[1]], operands)
@@ -189,6 +194,8 @@ class Machine:
             expected = np.isin(self.threads.warp, warps) & (self.state != DONE)
             if int(expected.sum()) == len(self.who):
                 return
+        if self.threads.size % WARP:
+            raise KernelError(f"a block of {self.threads.size} threads is no whole number of warps")
         if len(self.who) % WARP or (np.diff(self.who.reshape(-1, WARP)) != 1).any():
             raise KernelError(f"not all threads of a warp are there, {self.threads.name(int(self.who[0]))} is")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,8 +61,14 @@ def kernels(text: str) -> dict[str, Kernel]:
     return found
 
 
+def constants(text: str) -> dict[str, bytes]:
+    """The tables that a PTX text brings with it."""
+    found = re.findall(r"\.(?:global|const) \.align \d+ \.b8 (\w+)\[\d+\] = \{([\d, ]*)\};", text)
+    return {name: bytes(map(int, numbers.split(","))) for name, numbers in found}
+
+
 def _kernel(name: str, parameters: str, body: str, extern: list[str], before: str) -> Kernel:
-    registers = {p: REGISTER_BITS[t] for t, p in re.findall(r"\.reg \.(\w+)\s+(%[a-z]+)", body)}
+    registers = {p: REGISTER_BITS[t] for t, p in re.findall(r"\.reg \.(\w+)\s+(%[A-Za-z]+)", body)}
     shared, size = {}, 0
     for align, bits, symbol, length in re.findall(
         r"\.shared \.align (\d+) \.[a-z](\d+) (\w+)(?:\[(\d+)\])?;", before + body
@@ -74,14 +81,29 @@ def _kernel(name: str, parameters: str, body: str, extern: list[str], before: st
     if any(symbol in body for symbol in extern):
         size += -size % 16
         shared |= dict.fromkeys(extern, size)
+    # Arrays of a thread's own: an address that nobody has, as this machine has no memory for them.
+    shared |= dict.fromkeys(re.findall(r"\.local .*?(\w+)\[\d+\];", body), 0)
     code, labels = [], {}
-    for line in body.splitlines():
-        line = line.strip().removeprefix("{").removesuffix("}").strip()
+    for line in _lines(body):
         if line.endswith(":"):
             labels[line[:-1]] = len(code)
-        elif line and not line.startswith("."):
+        elif not line.startswith("."):
             code.append(_instruction(line))
     return Kernel(name, tuple(map(_parameter, parameters.split(","))), registers, shared, size, tuple(code), labels)
+
+
+def _lines(body: str) -> Iterator[str]:
+    """Labels and statements; a call stands on several lines."""
+    begun = ""
+    for line in body.splitlines():
+        line = line.strip() if begun else line.strip().removeprefix("{").removesuffix("}").strip()
+        if line.startswith("call") or begun:
+            begun += line + " "
+            if not line.endswith(";"):
+                continue
+            line, begun = begun.strip(), ""
+        if line:
+            yield line
 
 
 def _parameter(text: str) -> tuple[str, int]:
@@ -96,6 +118,8 @@ def _instruction(line: str) -> Instruction:
     match = re.fullmatch(r"(?:@(!?)(%\w+)\s+)?([\w.:]+)\s*(.*);", line, re.DOTALL)
     assert match, f"not an instruction: {line}"
     negated, guard, opcode, rest = match.groups()
+    if opcode.startswith("call"):  # of a function, which this machine does not know: fine where no thread comes here
+        return Instruction(line, guard, negated == "!", ("call",), ())
     pieces = re.findall(r"\{[^}]*\}|\[[^]]*\]|[^,\s]+", rest)
     return Instruction(line, guard, negated == "!", tuple(opcode.split(".")), tuple(map(_operand, pieces)))
 

@@ -44,6 +44,27 @@ def test_what_is_in_order() -> None:
         "__syncthreads(); kept[63 - i] = s; x[i] = kept[63 - i];", numbers())  # fmt: skip
 
 
+def test_a_block_of_no_whole_number_of_warps() -> None:
+    """Fine where no warp has to be whole."""
+    text = compiled('extern "C" __global__ void f(float* x) { x[threadIdx.x] += 1; }')["f"]
+    x = numbers(40)
+    launch(text, (1,), 40, [x])
+    np.testing.assert_array_equal(x, numbers(40) + 1)
+    text = compiled('extern "C" __global__ void f(float* x) { x[threadIdx.x] = __shfl_xor_sync(~0u, 1.f, 1); }')["f"]
+    with pytest.raises(KernelError, match="a block of 40 threads is no whole number of warps"):
+        launch(text, (1,), 40, [x])
+
+
+def test_memory_of_a_threads_own_is_not_known() -> None:
+    body = "float y[9]; for (int n = 0; n < 9; ++n) y[n * i % 9] = x[n]; x[i] = y[i % 9];"
+    with pytest.raises(NotImplementedError, match="no memory of a thread's own"):
+        run(body, numbers())
+
+
+def test_bits_are_counted() -> None:
+    np.testing.assert_array_equal(run("x[i] = __popc(i * 1000003);", numbers())[3], (3 * 1000003).bit_count())
+
+
 def test_lanes_exchange_numbers() -> None:
     found = run("x[i] = __shfl_sync(0xffffffff, x[i], (i * 5 + 3) % 32);", numbers())
     np.testing.assert_array_equal(found, [i // 32 * 32 + (i * 5 + 3) % 32 for i in range(THREADS)])

@@ -1,0 +1,10 @@
+"""Run a module on a GPU in software: PYTHONPATH=tests python -m helpers.software_gpu minivit doctor."""
+
+import runpy
+import sys
+
+from helpers.software_gpu import start
+
+start()
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
