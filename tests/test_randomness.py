@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minivit.randomness import PURPOSES, Key, generator
+from minivit.randomness import PURPOSES, Key, generator, uniform
 
 HOME = Key(seed=7, purpose="augment", epoch=3, step=11, site=2)
 numbers = st.integers(0, 2**64 - 1)
@@ -28,6 +28,12 @@ def test_every_field_is_part_of_the_address():
     others += [Key(seed=3, purpose="augment", epoch=7, step=11, site=2), Key(7, "augment", 11, 3, 2)]
     streams = {tuple(draw(key)) for key in [HOME, *others]}
     assert len(streams) == 1 + len(others)
+
+
+def test_uniform_numbers_are_the_generators():
+    assert np.array_equal(uniform(HOME, (5, 7)), generator(HOME).random((5, 7), dtype=np.float32))
+    assert np.array_equal(uniform(HOME._replace(image=3), (2, 7)), uniform(HOME, (5, 7))[3:])
+    assert generator(HOME, 3).bit_generator.random_raw() == generator(HOME).bit_generator.random_raw(13)[12]
 
 
 def test_streams_do_not_overlap():
@@ -89,14 +95,14 @@ def test_an_unknown_purpose_is_named_with_the_known_ones():
         generator(Key(0, "drop"))
 
 
-@pytest.mark.parametrize("name", ["seed", "epoch", "step", "site"])
+@pytest.mark.parametrize("name", ["seed", "epoch", "step", "site", "image"])
 @pytest.mark.parametrize("value", [-1, 2**64])
 def test_a_number_beyond_64_bits_is_named(name, value):
     with pytest.raises(ValueError, match=rf"{name} {value} is not an integer from 0 to 2\*\*64 - 1"):
         generator(HOME._replace(**{name: value}))
 
 
-@pytest.mark.parametrize("name", ["seed", "epoch", "step", "site"])
+@pytest.mark.parametrize("name", ["seed", "epoch", "step", "site", "image"])
 def test_a_fraction_is_no_address(name):
     """Truncated silently, 1.5 would share its stream with 1."""
     with pytest.raises((ValueError, TypeError), match=r"1\.5"):

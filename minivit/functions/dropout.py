@@ -5,7 +5,8 @@
 
 Dropout draws a mask entry per number, drop path one per image: there it takes out a whole residual
 branch. Dividing by the share that is kept leaves the mean of y at x. The mask is drawn at an address
-(`minivit.randomness.Key`), so the same call gives the same mask, and two masks never depend on each other.
+(`minivit.randomness.Key`), so the same call gives the same mask, and two masks never depend on each other. Each image
+has its own place there: a batch in parts (`key.image` is a part's first) is dropped from like the whole.
 
 Source: Srivastava et al. 2014, JMLR 15; Huang et al. 2016 (arXiv:1603.09382), section 3.
 """
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivit.arrays import Array, array_module, cast
-from minivit.randomness import Key, generator
+from minivit.randomness import Key, uniform
 
 
 class DropoutCache(NamedTuple):
@@ -58,7 +59,7 @@ def _drop(x: Array, rate: float, key: Key | None, mask_shape: tuple[int, ...]) -
         raise ValueError(f"dropout: rate {rate} is not in [0, 1); a rate of 1 would drop everything")
     if rate == 0.0 or key is None:
         return x, DropoutCache(None, rate)
-    kept = generator(key).random(mask_shape, dtype=np.float32) >= np.float32(rate)
+    kept = uniform(key, mask_shape) >= np.float32(rate)
     cache = DropoutCache(array_module(x).asarray(kept), rate)  # drawn on the host: equal on every device
     return _scaled(x, cache), cache
 

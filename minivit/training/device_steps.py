@@ -76,8 +76,7 @@ class DeviceSteps:
             top, left, mirrored = crop_and_flip_moves(len(index), key, settings.crop_padding)
             moves.append(np.stack([top, left, mirrored & settings.flip], axis=1).astype(np.int32))
             parts = parts_of(len(index), settings.accumulate, "cuda")
-            steps = range(i * len(parts), (i + 1) * len(parts))
-            keys.append(np.stack([words(key._replace(purpose="dropout", step=step)) for step in steps]))
+            keys.append(np.stack([words(key._replace(purpose="dropout", image=part.start)) for part in parts]))
             self.tables.append({"parts": parts})
         order = [index.astype(np.int32) for index in batches]
         for name, rows in (("index", order), ("moves", moves), ("keys", keys)):

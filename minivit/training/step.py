@@ -80,7 +80,7 @@ def train_step(
 ) -> StepResult:
     """Learn from images (B, C, H, W), normalised, and labels (B,) at learning rate `rate`; updates `state`.
 
-    key is the address of dropout's masks; part i of n draws at step key.step * n + i.
+    key is the address of dropout's masks, which are the same in however many parts the batch is computed.
     """
     device = "cpu" if isinstance(images, np.ndarray) else "cuda"
     parts = parts_of(len(labels), settings.accumulate, device)
@@ -88,7 +88,7 @@ def train_step(
 
     def part(i: int) -> tuple[ViTParams, float, int]:
         """Gradient, loss and correct predictions of one part, each counted by its images."""
-        part_key = None if key is None else key._replace(step=key.step * len(parts) + i)
+        part_key = None if key is None else key._replace(image=parts[i].start)
         part_labels = labels[parts[i]]
         how = {"recompute": settings.recompute, "skip_unread": settings.skip_unread}
         logits, cache = vit(state.params.tree, images[parts[i]], config, key=part_key, ops=ops, **how)

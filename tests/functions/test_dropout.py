@@ -69,6 +69,18 @@ def test_an_address_is_a_mask(f, f_backward):
         assert not np.array_equal(f(x, 0.5, other)[0], first)
 
 
+@pytest.mark.parametrize("shape", [(13, 3, 5), (13, 1, 8), (13,), (13, 1)])
+@both
+def test_a_batch_in_parts_has_the_masks_of_the_whole(f, f_backward, shape):
+    """Wherever it is cut; 15 numbers an image are no whole number of blocks of the generator."""
+    x = random(2, *shape)
+    whole = f(x, 0.5, DROP_KEY)[0]
+    for cuts in ([4], [1, 2, 12], [5, 9]):
+        parts = np.split(x, cuts)
+        found = [f(part, 0.5, DROP_KEY._replace(image=at))[0] for part, at in zip(parts, [0, *cuts], strict=True)]
+        assert np.array_equal(np.concatenate(found), whole)
+
+
 @both
 def test_the_global_state_is_left_alone(f, f_backward):
     np.random.seed(7)  # noqa: NPY002

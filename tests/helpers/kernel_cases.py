@@ -27,7 +27,7 @@ def random(*shape: int, dtype: np.dtype, seed: int = 0) -> Array:
 
 def address_of(key: Key) -> Array:
     """Where a kernel reads a key."""
-    return np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch], np.uint64)
+    return np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch, key.image], np.uint64)
 
 
 def exact(x: Array) -> Array:

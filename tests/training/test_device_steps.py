@@ -61,6 +61,18 @@ def test_parts_add_up(xp: Any) -> None:
     assert parts[1].loss == pytest.approx(whole[1].loss, rel=1e-12)
 
 
+@pytest.mark.parametrize("choices", [{"mlp_width": 20}, {"pooling": "mean", "accumulate": 2}])
+def test_masks_are_the_same_in_whatever_parts(
+    xp: Any, monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any]
+) -> None:
+    """The CPU computes a batch three images at a time here, the device all at once or in halves."""
+    monkeypatch.setattr("minivit.training.step.PART", 3)
+    choices = {"batch_size": 10, "dropout": 0.2, "drop_path": 0.3, **choices}
+    on_cpu = change(run(*tiny_run(**choices), "cpu", count=3)[0], tiny_run(**choices)[0])
+    on_device = change(run(*tiny_run(**choices), "cuda", count=3)[0], tiny_run(**choices)[0])
+    assert error(on_device, on_cpu) < 1e-10
+
+
 @pytest.mark.parametrize("choices", CHOICES.values(), ids=list(CHOICES))
 def test_the_readable_functions_run_there_too(xp: Any, choices: dict[str, Any]) -> None:
     """The plain path: the same source as on the CPU, on the device's arrays."""

@@ -22,9 +22,9 @@ _THREADS = 256
 
 
 class DeviceKey(NamedTuple):
-    """A `Key` whose seed, purpose, step and epoch lie on the device: the host need not know them."""
+    """A `Key` of which all but the site lies on the device: the host need not know it."""
 
-    address: Array  # (4,) uint64 on the device, see `words`
+    address: Array  # (5,) uint64 on the device, see `words`
     site: int = 0
 
     def at(self, site: int) -> DeviceKey:
@@ -45,7 +45,7 @@ class Kept(NamedTuple):
 class Draws(NamedTuple):
     """Where masks are drawn, and how much they drop."""
 
-    address: Array | None  # (4,) uint64 on the device, see `words`; None: nothing is dropped
+    address: Array | None  # (5,) uint64 on the device, see `words`; None: nothing is dropped
     site: int
     rate: float
     path_rate: float = 0.0
@@ -65,8 +65,8 @@ AnyMask = Kept | DropoutCache
 
 
 def words(key: Key) -> Array:
-    """The part of a key that all sites of a step share, (4,) uint64 on the host: seed, purpose, step, epoch."""
-    return np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch], np.uint64)
+    """What all sites of a key share, (5,) uint64 on the host: seed, purpose, step, epoch, image."""
+    return np.array([key.seed, PURPOSES.index(key.purpose), key.step, key.epoch, key.image], np.uint64)
 
 
 def residual(

@@ -157,9 +157,10 @@ def mlp(
     drawn = draws(pre, rate, 0.0, key)
     drawn = drawn if together else NO_DRAWS
     bits = drawn.bits(h)
-    how = [drawn.address, np.int32(drawn.site), np.float32(drawn.rate), real_dtype(h)(drawn.scale)]
+    rows_of_image = np.int32(len(pre) // len(x))
+    how = [drawn.address, np.int32(drawn.site), np.float32(drawn.rate), real_dtype(h)(drawn.scale), rows_of_image]
     columns.change("bias_gelu", [pre, fc1_bias, *how], (h, bits))
-    h, mask = (h, Kept(bits, drawn.scale)) if together else dropout(h, rate, key)
+    h, mask = (h, Kept(bits, drawn.scale)) if together else dropout(h.reshape(len(x), -1), rate, key)
     y, fc2 = linear(h.reshape(*x.shape[:-1], -1), fc2_weight, fc2_bias)
     return y, FusedMlpCache(LinearCache(x, fc1_weight), pre, fc1_bias, form, mask, fc2)
 

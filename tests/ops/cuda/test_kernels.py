@@ -44,26 +44,22 @@ def test_layer_norm(run: Run, dtype: np.dtype, width: int, with_stream: bool) ->
 def test_bias_gelu_and_dropout(
     run: Run, dtype: np.dtype, form: fn.GeluForm, columns: int, vector: int, rate: float
 ) -> None:
-    rows, grid, real, key = (
-        9,
-        (-(-columns // (32 * vector)), 2),
-        real_of(dtype),
-        Key(2**40 + 7, "dropout", 3, 11, site=6),
-    )
+    rows, grid, real = 9, (-(-columns // (32 * vector)), 2), real_of(dtype)
+    key, rows_of_image = Key(2**40 + 7, "dropout", 3, 11, site=6, image=5), 3
     pre, dh, b = (random(*s, dtype=dtype, seed=i) for i, s in enumerate([(rows, columns)] * 2 + [(columns,)]))
     x = (exact(pre) + exact(b)).astype(dtype)
     gelu, cache = fn.gelu(exact(x), form)
-    expected, mask = fn.dropout(gelu, rate, key)
-    dx = fn.gelu_backward(fn.dropout_backward(exact(dh), mask), cache)
+    expected, mask = fn.dropout(gelu.reshape(-1, rows_of_image, columns), rate, key)
+    dx = fn.gelu_backward(fn.dropout_backward(exact(dh).reshape(expected.shape), mask).reshape(x.shape), cache)
     size, scale = [np.int32(rows), np.int32(columns)], real(1 / (1 - rate))
-    how = [address_of(key) if rate else None, np.int32(6), np.float32(rate), scale]
+    how = [address_of(key) if rate else None, np.int32(6), np.float32(rate), scale, np.int32(rows_of_image)]
     bits = np.zeros((rows, columns // 8), np.uint8) if rate else None
     program = build("columns", dtype.name, VECTOR=vector, ERF=int(form == "erf"))
     h, partial, sums = np.empty_like(pre), np.empty((2, columns), real_of(dtype)), np.empty(columns, real_of(dtype))
     run(program, "bias_gelu", grid, (32,), [pre, b, *how, *size, h, bits])
     run(program, "gelu_backward", grid, (32,), [dh, pre, b, bits, scale, *size, partial])
     run(program, "sum_rows", (-(-columns // 32),), (1024,), [partial, np.int32(2), np.int32(columns), sums])
-    assert_close(h, expected, dtype)
+    assert_close(h, expected.reshape(h.shape), dtype)
     assert_close(dh, dx, dtype)
     assert_close(sums, dx.sum(axis=0), dtype)
 
@@ -105,7 +101,7 @@ def test_residual_draws_the_masks_of_numpy(
     run: Run, dtype: np.dtype, rate: float, path_rate: float, with_z: bool, images: int, per_image: int
 ) -> None:
     """Also of more images than a block of the generator draws for, and of images smaller than a thread's numbers."""
-    key = Key(2**40 + 7, "dropout", 3, 11, site=6)
+    key = Key(2**40 + 7, "dropout", 3, 11, site=6, image=images % 4 * 5)  # some the first of a batch, some not
     z, x, dy = (random(images, per_image, dtype=dtype, seed=i) for i in range(3))
     y, dx, bits, grid = np.empty_like(x), np.empty_like(x), np.empty(-(-x.size // 8), np.uint8), (-(-x.size // 256),)
     size, scale = np.int64(x.size), real_of(dtype)(1 / ((1 - rate) * (1 - path_rate)))

@@ -96,7 +96,7 @@ def test_passes_over_memory(dtype: np.dtype) -> None:
         "layer_norm": (norm, (16,), (128,), [x, g, b, real(1e-6), np.int32(rows), y, mean, mean.copy()], 0),
         "layer_norm_backward": (norm, (2,), (128,),
                                 [dy, x, g, mean, mean.copy(), x.copy(), np.int32(rows), y, partial], 8 * 4 * width),
-        "bias_gelu": (columns, (across, 16), (32,), [x, b, *nothing, real(1), *size, y, None], 0),
+        "bias_gelu": (columns, (across, 16), (32,), [x, b, *nothing, real(1), np.int32(1), *size, y, None], 0),
         "residual": (build("residual", dtype.name), (12,), (256,),
                      [x, dy, *nothing, np.float32(0), real(1), np.int64(x.size), np.int32(width), y, None], 0),
     }  # fmt: skip

@@ -58,20 +58,23 @@ __device__ __forceinline__ void argument(const storage* pre, const real (&bias)[
 }
 
 // h = dropout(gelu(pre + b)). A number is kept where its draw at `site` is at least `rate`, and its bit set in `bits`
-// (rows, columns / 8). Both address and bits may be null: nothing is dropped; where V is not 8 they have to be.
+// (rows, columns / 8). Both address and bits may be null: nothing is dropped; where V is not 8 they have to be. An image
+// has rows_of_image rows.
 extern "C" __global__ void bias_gelu(const storage* pre, const storage* b, const Address* address, int site, float rate,
-                                     real scale, int rows, int columns, storage* h, unsigned char* bits) {
+                                     real scale, int rows_of_image, int rows, int columns, storage* h,
+                                     unsigned char* bits) {
     const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (at >= columns) return;
     real bias[V], v[V];
     load<V>(b + at, bias);
+    const big before = address ? (big)address->image * rows_of_image * columns : 0;  // draws, of images before these
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
         const big start = (big)row * columns + at;
         argument(pre + start, bias, v);
         for (int i = 0; i < V; ++i) v[i] *= normal_share(v[i]);
 #if VECTOR == 8
         if (address) {
-            const unsigned byte = kept_of_8(*address, site, start / 8, rate);
+            const unsigned byte = kept_of_8(*address, site, (before + start) / 8, rate);
             keep(v, byte, scale);
             bits[start / 8] = byte;
         }

@@ -5,8 +5,8 @@
 #pragma once
 typedef unsigned long long word;
 
-// Where the numbers of a step lie: minivit.randomness.Key without its site.
-struct Address { word seed, purpose, step, epoch; };
+// Where the numbers of a step lie, and the first image that they are for: minivit.randomness.Key without its site.
+struct Address { word seed, purpose, step, epoch, image; };
 
 // Four words for block 0, 1, ... of the stream at an address.
 __device__ __forceinline__ void philox(const Address& at, word site, word block, word (&x)[4]) {
@@ -42,6 +42,12 @@ __device__ __forceinline__ unsigned kept_of_8(const Address& at, word site, word
 #pragma unroll
     for (int i = 0; i < 8; ++i) byte |= (unsigned)(u[i] >= rate) << i;
     return byte;
+}
+
+// The same of any eight draws that follow one another, of two blocks mostly.
+__device__ __forceinline__ unsigned kept_of_8_from(const Address& at, word site, word first, float rate) {
+    const unsigned byte = kept_of_8(at, site, first / 8, rate), passed_over = first % 8;
+    return passed_over ? (byte | kept_of_8(at, site, first / 8 + 1, rate) << 8) >> passed_over & 0xff : byte;
 }
 
 // Numbers whose bit is not set become 0, the others are multiplied by `scale`.

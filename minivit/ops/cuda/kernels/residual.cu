@@ -19,7 +19,7 @@ __device__ __forceinline__ unsigned warp_bits(unsigned byte, int c) {
 
 // Whether drop path keeps an image's branch.
 __device__ __forceinline__ bool keeps(big image, const Address& address, int site, float path_rate) {
-    return uniform(address, site + 1, image) >= path_rate;
+    return uniform(address, site + 1, address.image + image) >= path_rate;
 }
 
 // y = [z +] x where a number is kept, times `scale`: x (size,) of images of per_image numbers. It is kept where its
@@ -42,7 +42,7 @@ extern "C" __global__ void residual(const storage* z, const storage* x, const Ad
         __syncthreads();
     }
     if (start >= size) return;
-    unsigned byte = rate > 0 ? kept_of_8(*address, site, first / 8, rate) : 0xff;
+    unsigned byte = rate > 0 ? kept_of_8_from(*address, site, address->image * per_image + first, rate) : 0xff;
     if (path_rate > 0) {
         const int at = (int)(first - image * per_image);  // from where the block's first image begins
 #pragma unroll 1
