@@ -181,7 +181,9 @@ class DeviceSteps:
 
     def wait(self) -> None:
         """Until all that is queued is done."""
-        (self.stream or self.xp.cuda.get_current_stream()).synchronize()
+        self.xp.cuda.get_current_stream().synchronize()
+        if self.stream is not None:  # recorded steps run beside what is queued here
+            self.stream.synchronize()
 
     def read(self) -> Totals:
         """Wait for what is queued; the sums since the epoch's beginning."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import software_gpu
 from helpers.device import xp as xp
 
 from minivit.arrays import to_host
@@ -29,6 +30,20 @@ def test_ours_is_the_same_model_as_on_the_cpu(xp: Any, precision: str, tolerance
     side.step()
     side.queue()
     assert not np.array_equal(to_host(side.forward()[0]), logits), "a step changes the model"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("graph", ["off", "auto"])
+def test_a_run_that_is_measured_ends_with_the_gpus_work(graph: Any) -> None:
+    """Recorded steps have a stream of their own, beside which the passes alone are queued."""
+    if not software_gpu.started():
+        pytest.skip("only the software GPU tells what is not done yet: pytest -m gpu --software-gpu")
+    side = ours(Workload(CONFIG, 4, TrainSettings(graph=graph), "cuda"))
+    for run in (side.forward, side.gradients, side.update, side.step, side.step, side.forward):
+        run()
+        assert software_gpu.idle(), run
+    side.queue()
+    assert not software_gpu.idle()
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])

@@ -52,6 +52,13 @@ def waits() -> int:
     return waits["host"]
 
 
+def idle() -> bool:
+    """Whether all that was queued is done."""
+    from helpers.software_gpu.streams import streams
+
+    return not any(stream.queue for stream in streams.values())
+
+
 def start() -> None:
     """From now on `import cupy` finds a GPU. Must come before the first import of CuPy."""
     if "cupy" in sys.modules:
