@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minivit.errors import is_out_of_memory
 from minivit.threads import cores
 
 
@@ -141,6 +142,9 @@ def gpu_result(cupy: Any, extra: str) -> Finding:
     try:
         errors = {kind: _gpu_error(cupy, kind) for kind in ("float64", "bfloat16")}
     except Exception as error:
+        if is_out_of_memory(error):
+            said = f"not even this check has room ({_first_line(error).rstrip('.')})"
+            return Finding("result on the GPU", said, "end what holds the GPU's memory: `nvidia-smi` names it", True)
         text = str(error)
         if "cuda_bf16.h" in text or "could not open source file" in text or "Failed to find CUDA headers" in text:
             return Finding("result on the GPU", "CUDA's headers are missing", f'pip install -e ".[{extra}]"', True)

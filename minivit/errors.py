@@ -18,3 +18,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return the hint " Did you mean 'x'?" for the known word nearest to `word`, or "" if none is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a GPU's memory did not suffice: the error is CuPy's, which need not be installed."""
+    return type(error).__name__ == "OutOfMemoryError"

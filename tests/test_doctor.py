@@ -119,6 +119,19 @@ def test_missing_headers_and_other_failures() -> None:
     assert other.wrong
 
 
+def test_a_gpu_whose_memory_others_hold() -> None:
+    class OutOfMemoryError(Exception):
+        pass
+
+    def fail(*_: Any) -> Any:
+        raise OutOfMemoryError("Out of memory allocating 512 bytes (allocated so far: 0 bytes).")
+
+    finding = doctor.gpu_result(types.SimpleNamespace(asarray=fail), "cuda13")
+    said = "not even this check has room (Out of memory allocating 512 bytes (allocated so far: 0 bytes))"
+    assert (finding.found, finding.wrong) == (said, True)
+    assert "nvidia-smi" in finding.fix
+
+
 def test_what_is_wrong_is_marked_and_ends_with_code_2(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(doctor, "driver_version", lambda: 12040)
     monkeypatch.setattr(doctor, "cupy_wheels", lambda: ["cupy-cuda13x"])

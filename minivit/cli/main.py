@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from minivit import __version__
-from minivit.errors import MinivitError, nearest
+from minivit.errors import MinivitError, is_out_of_memory, nearest
 from minivit.memory import keep_freed_memory
 
 DESCRIPTION = "A Vision Transformer written by hand: train it, evaluate it, use it, check its gradients."
@@ -82,6 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except MinivitError as error:
         print(f"minivit: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        advice = "free some of it, or choose a smaller batch or --device cpu"
+        print(f"minivit: the GPU's memory does not suffice: {str(error).rstrip('.')}; {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # what can be done next may be said in it
         print("; ".join(["minivit: stopped", *map(str, stop.args)]), file=sys.stderr)

@@ -24,7 +24,7 @@ from minivit.training.checkpoint import MODEL, load_moments, load_params, save_c
 from minivit.training.config import RunConfig
 from minivit.training.evaluate import How, Score, evaluate, predict
 from minivit.training.host_steps import HostSteps
-from minivit.training.memory import out_of_memory
+from minivit.training.memory import memory_suffices
 from minivit.training.progress import Progress
 from minivit.training.run_directory import EpochRow, read_metrics, start_run, write_metrics, write_results
 from minivit.training.schedule import learning_rate
@@ -41,8 +41,13 @@ def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", res
     """Train into the directory `run` and return the score on the test images.
 
     With `resume`, goes on after the last whole epoch that `run` holds. Raises MinivitError if the loss stops
-    being a number, or a file cannot be read or written.
+    being a number, the GPU's memory does not suffice, or a file cannot be read or written.
     """
+    with memory_suffices(config.model, config.training):
+        return _train(config, splits, run, device, resume)
+
+
+def _train(config: RunConfig, splits: Splits, run: Path, device: str, resume: bool) -> Score:
     settings = config.training
     state = fresh_state(init_params(config.model, settings.seed, device=device), settings)
     rows: list[EpochRow] = []
@@ -63,10 +68,6 @@ def train(config: RunConfig, splits: Splits, run: Path, device: str = "cpu", res
                     save_curves(rows, run / "curves.png")
                     drawn = time.perf_counter()
                 progress.epoch(rows[-1])
-    except Exception as error:
-        if type(error).__name__ != "OutOfMemoryError":  # CuPy's, which need not be installed
-            raise
-        raise MinivitError(out_of_memory(config.model, settings, str(error))) from error
     finally:
         progress.close()
     return _finish(state, config, splits, run, device)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+from minivit.errors import MinivitError, is_out_of_memory
 from minivit.model import ViTConfig, count_params
 from minivit.ops.cuda.attention_in_tiles import room_for
 from minivit.training.settings import TrainSettings
@@ -37,6 +41,17 @@ def estimated_bytes(config: ViTConfig, settings: TrainSettings) -> int:
     return fixed + images * (stored * (kept + block) + masks)
 
 
+@contextlib.contextmanager
+def memory_suffices(config: ViTConfig, settings: TrainSettings) -> Iterator[None]:
+    """Inside, memory that does not suffice raises a MinivitError which says how much is needed, and what needs less."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MinivitError(out_of_memory(config, settings, str(error))) from error
+
+
 def out_of_memory(config: ViTConfig, settings: TrainSettings, error: str) -> str:
     """What to say when the GPU's memory does not suffice: how much is needed, and what needs less."""
     needed = estimated_bytes(config, settings) / 2**30
@@ -45,6 +60,7 @@ def out_of_memory(config: ViTConfig, settings: TrainSettings, error: str) -> str
     advice += [] if settings.recompute else ["--recompute"]
     advice += [] if settings.precision == "bfloat16" else ["--precision bfloat16"]
     return (
-        f"the GPU's memory does not suffice ({error.strip()}): {part} images at once need about {needed:.2g} GiB; "
+        f"the GPU's memory does not suffice: {error.strip().rstrip('.')}; "
+        f"{part} images at once need about {needed:.2g} GiB; "
         f"need less with {' or '.join(advice) or 'a smaller model'}"
     )

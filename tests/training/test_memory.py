@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from helpers import software_gpu
 from helpers.tiny_run import tiny_run
 
 from minivit.errors import MinivitError
@@ -45,17 +46,41 @@ def test_out_of_memory_is_one_sentence_with_numbers(xp: Any, monkeypatch: pytest
     class OutOfMemoryError(MemoryError):
         pass
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OutOfMemoryError("Out of memory allocating 1,024 bytes")
 
-    monkeypatch.setattr(DeviceSteps, "step", fail)
     config, splits = tiny_run(batch_size=8)
-    with pytest.raises(MinivitError) as caught:
-        train(config, splits, tmp_path / "run", "cuda")
-    said = str(caught.value)
-    assert "Out of memory allocating 1,024 bytes" in said
-    assert "8 images at once need about" in said
-    assert said.endswith("need less with --accumulate 2 or --batch-size 4 or --recompute or --precision bfloat16")
+    for where in ("minivit.training.loop.init_params", "minivit.training.device_steps.DeviceSteps.step"):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, fail)
+            with pytest.raises(MinivitError) as caught:
+                train(config, splits, tmp_path / where, "cuda")
+        said = str(caught.value)
+        assert said.startswith("the GPU's memory does not suffice: Out of memory allocating 1,024 bytes; 8 images at")
+        assert said.endswith("need less with --accumulate 2 or --batch-size 4 or --recompute or --precision bfloat16")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("graph", ["off", "auto"])
+def test_wherever_memory_ends_it_is_one_sentence(graph: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """CuPy's own error, from the first parameter to the last step; with enough of it the run ends well."""
+    if not software_gpu.started():
+        pytest.skip("a GPU's memory is not filled here, the software GPU's is: pytest -m gpu --software-gpu")
+    config, splits = tiny_run(batch_size=8, graph=graph, dropout=0.1)
+    ended = []
+    for size in (1_000, 30_000, 100_000, 200_000, 2**26):
+        with monkeypatch.context() as patch:
+            software_gpu.leave(size, patch)
+            try:
+                train(config, splits, tmp_path / str(size), "cuda")
+                ended.append("well")
+            except MinivitError as error:
+                ended.append(str(error))
+                monkeypatch.setattr(error, "__traceback__", None)  # it holds arrays
+    assert ended[-1] == "well"
+    told = [x for x in ended if "Out of memory allocating" in x and "8 images at once need about" in x]
+    assert len(told) >= 3
+    assert len(told) + ended.count("well") == len(ended), ended
 
 
 def test_other_errors_are_not_hidden(xp: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -23,7 +23,10 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
 
 NEEDS = 'needs CuPy, gcc and Linux on x86-64: pip install -e ".[test,software-gpu]"'
 
@@ -50,6 +53,17 @@ def waits() -> int:
     from helpers.software_gpu.streams import waits
 
     return waits["host"]
+
+
+def leave(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a test runs, only so many bytes are left of the GPU's memory."""
+    import cupy
+
+    from helpers.software_gpu.memory import arena
+
+    cupy.get_default_memory_pool().free_all_blocks()
+    monkeypatch.setattr(arena, "free", [])
+    monkeypatch.setattr(arena, "size", arena.next + size)
 
 
 def idle() -> bool:

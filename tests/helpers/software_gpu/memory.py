@@ -18,7 +18,7 @@ class Arena:
     """Parts by their addresses; nobody gets what was given back before, so that its use shows."""
 
     def __init__(self) -> None:
-        self.bytes = np.empty(SIZE, np.uint8)
+        self.bytes, self.size = np.empty(SIZE, np.uint8), SIZE  # a test may leave less to be given
         self.base = int(self.bytes.ctypes.data)
         self.next = -self.base % ALIGNMENT
         self.sizes: dict[int, int] = {}
@@ -36,7 +36,7 @@ class Arena:
                     bisect.insort(self.free, (at + room, has - room))
                 break
         else:
-            if self.next + room > SIZE:
+            if self.next + room > self.size:
                 return None
             at, self.next = self.next, self.next + room
         self.sizes[self.base + at] = size

@@ -10,7 +10,7 @@ from ctypes import POINTER, c_char, c_int, c_size_t, c_uint, c_void_p
 
 from helpers.software_gpu import streams
 from helpers.software_gpu.calls import Functions
-from helpers.software_gpu.memory import SIZE, arena, copy
+from helpers.software_gpu.memory import arena, copy
 
 _OUT_OF_MEMORY = 2
 Out = POINTER(c_void_p)
@@ -20,7 +20,7 @@ pinned: dict[int, ctypes.Array[c_char]] = {}
 
 @memory
 def cudaMemGetInfo(free: POINTER(c_size_t), total: POINTER(c_size_t)):
-    free[0], total[0] = SIZE - sum(arena.sizes.values()), SIZE
+    free[0], total[0] = arena.size - sum(arena.sizes.values()), arena.size
 
 
 @memory
