@@ -83,18 +83,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MinivitError as error:
         print(f"minivit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        advice = "free some of it, or choose a smaller batch or --device cpu"
-        print(f"minivit: the GPU's memory does not suffice: {str(error).rstrip('.')}; {advice}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt as stop:  # what can be done next may be said in it
         print("; ".join(["minivit: stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, `| head` say, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        advice = "free some of it, or choose a smaller batch or --device cpu"
+        print(f"minivit: the GPU's memory does not suffice: {str(error).rstrip('.')}; {advice}", file=sys.stderr)
+        return 2
     return int(code or 0)  # a command that has no other outcome than success returns None
 
 

@@ -44,7 +44,7 @@ class TrainSettings:
 
     epochs: int = setting(8, "passes over the training images")
     batch_size: int = setting(64, "images per step")
-    accumulate: int = setting(1, "parts a step is computed in, to save memory; the step stays the same")
+    accumulate: int = setting(1, "parts a step is computed in, to save memory; the step is the same but for rounding")
     recompute: bool = setting(False, "compute each block again in the backward pass: less memory, a third more time")
     skip_unread: bool = setting(True, "in the last block, leave out the tokens that the head does not read")
     optimizer: OptimizerName = setting("adamw", "adamw, or sgd with momentum")

@@ -33,6 +33,28 @@ def test_what_cannot_be_parsed_is_one_line(capsys, words):
     assert "--help" in refused(capsys, *words)
 
 
+def test_a_reader_that_leaves_is_no_error():
+    command = [sys.executable, "-m", "minivit", "gradcheck", "layer_norm"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141
+
+
+def test_a_gpu_without_room_is_one_line(capsys, monkeypatch):
+    class OutOfMemoryError(MemoryError):
+        """CuPy's."""
+
+    def fail(options):
+        raise OutOfMemoryError("Out of memory allocating 512 bytes (allocated so far: 0 bytes).")
+
+    monkeypatch.setattr("minivit.cli.eval.run", fail)
+    said = (
+        "the GPU's memory does not suffice: Out of memory allocating 512 bytes (allocated so far: 0 bytes); free some"
+    )
+    assert said in refused(capsys, "eval", "run")
+
+
 def test_runs_as_a_module_without_a_traceback(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "minivit", "eval", str(tmp_path)], capture_output=True, text=True, check=False

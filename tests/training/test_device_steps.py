@@ -7,6 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import stand_in
 from helpers.device import waits
 from helpers.tiny_run import run, tiny_run
 
@@ -61,11 +62,11 @@ def test_parts_add_up(xp: Any) -> None:
     assert parts[1].loss == pytest.approx(whole[1].loss, rel=1e-12)
 
 
-@pytest.mark.parametrize("choices", [{"mlp_width": 20}, {"pooling": "mean", "accumulate": 2}])
+@pytest.mark.parametrize("choices", [{"mlp_width": 20, "accumulate": 3}, {"pooling": "mean"}])
 def test_masks_are_the_same_in_whatever_parts(
     xp: Any, monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any]
 ) -> None:
-    """The CPU computes a batch three images at a time here, the device all at once or in halves."""
+    """The CPU computes a batch three images at a time here, the device all at once or in unequal parts."""
     monkeypatch.setattr("minivit.training.step.PART", 3)
     choices = {"batch_size": 10, "dropout": 0.2, "drop_path": 0.3, **choices}
     on_cpu = change(run(*tiny_run(**choices), "cpu", count=3)[0], tiny_run(**choices)[0])
@@ -130,7 +131,7 @@ def test_a_step_reads_nothing_back(xp: Any) -> None:
             steps.step(i, 1e-3)
         assert waits(xp) == before, choices
         steps.read()
-        assert before < waits(xp) <= before + 2  # one copy, which CuPy waits for in two calls
+        assert waits(xp) == before + (1 if xp is stand_in.module else 2)  # CuPy waits for its copy in a second call
 
 
 def test_a_whole_run_on_the_device_equals_the_cpus(xp: Any, tmp_path: Any) -> None:

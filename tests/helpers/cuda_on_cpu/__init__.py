@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import getpass
 import hashlib
 import re
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from helpers.kept import kept
 from helpers.kernel_arguments import checked
 from minivit.ops.cuda.source import KERNELS, Build, signatures, source, without_pragma
 
@@ -43,10 +43,7 @@ def _library(build: Build) -> ctypes.CDLL:
         )
     whole = "\n".join(lines)
     digest = hashlib.sha256((whole + SHIM.read_text() + str(build.options)).encode()).hexdigest()[:20]
-    # Kept for the other test processes, and for the next run: compiling takes longer than most tests.
-    kept = Path(tempfile.gettempdir()) / f"minivit-cuda-on-cpu-{getpass.getuser()}"
-    kept.mkdir(mode=0o700, exist_ok=True)
-    library = kept / f"{build.file}-{digest}.so"
+    library = kept("cuda-on-cpu") / f"{build.file}-{digest}.so"
     if not library.exists():
         _compile(whole, build, library)
     return ctypes.CDLL(str(library))

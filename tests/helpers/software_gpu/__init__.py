@@ -25,6 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helpers.kept import kept
+
 if TYPE_CHECKING:
     import pytest
 
@@ -78,7 +80,7 @@ def start() -> None:
     if "cupy" in sys.modules:
         raise RuntimeError("the software GPU has to be started before CuPy is imported")
     os.environ |= {"CUPY_COMPILE_WITH_PTX": "1", "CUPY_ACCELERATORS": ""}
-    os.environ["CUPY_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / "minivit-software-gpu-kernels")
+    os.environ["CUPY_CACHE_DIR"] = str(kept("software-gpu-kernels"))
     import cupy_backends.cuda.api.runtime as api
     import cupy_backends.cuda.libs as libs
 

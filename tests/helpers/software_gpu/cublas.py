@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from ctypes import POINTER, c_int, c_longlong, c_size_t, c_ulonglong, c_void_p
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from helpers.software_gpu.memory import arena
 
 cublas = Functions()
 Out = POINTER(c_void_p)
+_numbers = itertools.count(0x300000)
 _handles: dict[int, dict[str, int]] = {}
 _SIZE = {0: 4, 1: 8, 14: 2}  # bytes, by cudaDataType_t
 _FLOAT, _TF32, _TF32_MODE = 68, 77, 3  # cublasComputeType_t, cublasMath_t
@@ -19,8 +21,8 @@ _FLOAT, _TF32, _TF32_MODE = 68, 77, 3  # cublasComputeType_t, cublasMath_t
 
 @cublas
 def cublasCreate_v2(handle: Out):
-    handle[0] = 0x300000 + len(_handles)
-    _handles[handle[0]] = {"stream": 0, "math": 0, "pointers": 0}
+    handle[0] = next(_numbers)
+    _handles[handle[0]] = {"stream": 0, "MathMode": 0, "PointerMode_v2": 0}
 
 
 @cublas
@@ -43,24 +45,18 @@ def cublasSetWorkspace_v2(handle: c_void_p, workspace: c_void_p, size: c_size_t)
     arena.demand(workspace, size, "workspace")
 
 
-@cublas
-def cublasSetMathMode(handle: c_void_p, mode: c_int):
-    _handles[handle]["math"] = mode
+def _setting(name: str) -> None:
+    def set_it(handle: c_void_p, value: c_int):
+        _handles[handle][name] = value
+
+    def get_it(handle: c_void_p, value: POINTER(c_int)):
+        value[0] = _handles[handle][name]
+
+    cublas[f"cublasSet{name}"], cublas[f"cublasGet{name}"] = set_it, get_it
 
 
-@cublas
-def cublasGetMathMode(handle: c_void_p, mode: POINTER(c_int)):
-    mode[0] = _handles[handle]["math"]
-
-
-@cublas
-def cublasSetPointerMode_v2(handle: c_void_p, mode: c_int):
-    _handles[handle]["pointers"] = mode
-
-
-@cublas
-def cublasGetPointerMode_v2(handle: c_void_p, mode: POINTER(c_int)):
-    mode[0] = _handles[handle]["pointers"]
+_setting("MathMode")
+_setting("PointerMode_v2")
 
 
 @cublas
@@ -87,8 +83,8 @@ def _product(handle: int, turned: tuple[int, int], size: tuple[int, int, int], a
 def _demand_unscaled(handle: int, alpha: int, beta: int, compute: int) -> int:
     """What is computed in; the only scales that are written here are 1 and 0, read from the host at once."""
     one, zero = (stand_in_blas.scalar(pointer, compute) for pointer in (alpha, beta))
-    assert (one, zero, _handles[handle]["pointers"]) == (1, 0, 0), (one, zero, _handles[handle])
-    return _TF32 if compute == _FLOAT and _handles[handle]["math"] == _TF32_MODE else compute
+    assert (one, zero, _handles[handle]["PointerMode_v2"]) == (1, 0, 0), (one, zero, _handles[handle])
+    return _TF32 if compute == _FLOAT and _handles[handle]["MathMode"] == _TF32_MODE else compute
 
 
 def _multiply(turned: tuple[int, int], size: tuple[int, int, int], a: Matrices, b: Matrices, c: Matrices, count: int,

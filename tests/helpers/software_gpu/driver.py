@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint, c_void_p
 
 from helpers.software_gpu import kernels
@@ -24,6 +25,7 @@ _MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 Out = POINTER(c_void_p)
 driver = Functions()
 _text = ctypes.create_string_buffer(b"CUDA_ERROR_UNKNOWN")
+_states = itertools.count(0x200000)
 _linked: dict[int, ctypes.Array] = {}
 
 
@@ -63,7 +65,7 @@ def cuCtxGetCurrent(context: Out):
 
 @driver
 def cuLinkCreate_v2(count: c_uint, options: c_void_p, values: c_void_p, state: Out):
-    state[0] = 0x200000 + len(_linked)
+    state[0] = next(_states)
 
 
 @driver

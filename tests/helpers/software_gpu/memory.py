@@ -15,7 +15,7 @@ ALIGNMENT = 512  # of cudaMalloc
 
 
 class Arena:
-    """Parts by their addresses; nobody gets what was given back before, so that its use shows."""
+    """Parts by their addresses, apart from one another, so that who leaves one does not come into the next."""
 
     def __init__(self) -> None:
         self.bytes, self.size = np.empty(SIZE, np.uint8), SIZE  # a test may leave less to be given

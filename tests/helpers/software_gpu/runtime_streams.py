@@ -34,7 +34,7 @@ def cudaStreamCreateWithPriority(stream: Out, flags: c_uint, priority: c_int):
 
 @work
 def cudaStreamDestroy(stream: c_void_p):
-    streams.get(stream).run()
+    pass  # what is queued there is done all the same, when somebody waits for it
 
 
 @work
@@ -50,8 +50,7 @@ def cudaStreamQuery(stream: c_void_p):
 
 @work
 def cudaStreamWaitEvent(stream: c_void_p, event: c_void_p, flags: c_uint):
-    mark = events[event]
-    streams.queue(stream, mark.run)
+    streams.queue(stream, events[event].up_to_here())
 
 
 @work
@@ -80,16 +79,18 @@ def cudaEventRecord(event: c_void_p, stream: c_void_p):
 def cudaEventSynchronize(event: c_void_p):
     streams.refuse_recording()
     streams.waits["host"] += 1
-    events[event].run()
+    events[event].up_to_here()()
 
 
 @work
 def cudaEventQuery(event: c_void_p):
-    return 0 if events[event].seconds else _NOT_READY
+    return 0 if events[event].reached() else _NOT_READY
 
 
 @work
 def cudaEventElapsedTime(milliseconds: POINTER(c_float), start: c_void_p, end: c_void_p):
+    if not (events[start].reached() and events[end].reached()):
+        return _NOT_READY
     milliseconds[0] = 1e3 * (events[end].seconds - events[start].seconds)
 
 

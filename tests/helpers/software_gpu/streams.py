@@ -78,12 +78,7 @@ def queue(number: int | None, work: Callable[[], None]) -> None:
 def synchronize(number: int | None = None) -> None:
     """The host waits for one stream."""
     waits["host"] += 1
-    stream = get(number)
-    stream.run()
-    if stream is streams[DEFAULT]:
-        for other in list(streams.values()):
-            if other.blocking:
-                other.run()
+    get(number).run()
 
 
 def synchronize_all() -> None:
@@ -99,7 +94,7 @@ def refuse_recording() -> None:
 
 
 class Event:
-    """A mark in a stream, with the time at which it was reached."""
+    """A mark in a stream, with the time at which it was last reached."""
 
     seconds = 0.0
 
@@ -115,7 +110,13 @@ class Event:
         queue(number, reach)
         self.at = stream, stream.done + len(stream.queue)
 
-    def run(self) -> None:
-        """Everything up to the mark."""
-        if self.at:
-            self.at[0].run(self.at[1])
+    def reached(self) -> bool:
+        """Whether everything up to the mark is done; so it is of one that was never set."""
+        return not self.at or self.at[0].done >= self.at[1]
+
+    def up_to_here(self) -> Callable[[], None]:
+        """The work that leads to the mark where it is now: it may be set anew before that is done."""
+        if not self.at:
+            return lambda: None
+        stream, upto = self.at
+        return lambda: stream.run(upto)

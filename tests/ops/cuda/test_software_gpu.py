@@ -62,6 +62,48 @@ def test_streams_wait_only_for_whom_they_are_told_to(cupy: Any) -> None:
     assert float((x + 0)[0]) == 2
 
 
+def test_an_event_is_where_it_was_when_somebody_began_to_wait(cupy: Any) -> None:
+    first, second = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+    x, y, event = cupy.zeros(3), cupy.zeros(3), cupy.cuda.Event()
+    cupy.cuda.runtime.deviceSynchronize()
+    with first:
+        x += 1
+        event.record()
+        second.wait_event(event)
+        x += 1
+        event.record()
+    with second:
+        y += x
+    second.synchronize()
+    assert now(y)[0] == 1
+    assert not event.done, "it was set anew"
+    event.synchronize()
+    assert event.done
+    assert now(x)[0] == 2
+
+
+def test_the_default_stream_waits_for_others_when_it_is_given_work(cupy: Any) -> None:
+    stream, x = cupy.cuda.Stream(), cupy.zeros(3)
+    cupy.cuda.runtime.deviceSynchronize()
+    with stream:
+        x += 1
+    cupy.cuda.Stream.null.synchronize()
+    assert now(x)[0] == 0, "nothing was queued there"
+    assert float((x + 0)[0]) == 1
+
+
+def test_handles_of_cublas_are_their_own(cupy: Any) -> None:
+    from cupy.cuda import cublas
+
+    first, second = cublas.create(), cublas.create()
+    cublas.setMathMode(second, 3)
+    cublas.destroy(first)
+    third = cublas.create()
+    assert (cublas.getMathMode(second), cublas.getMathMode(third)) == (3, 0)
+    cublas.destroy(second)
+    cublas.destroy(third)
+
+
 def test_what_the_host_gives_is_copied_at_once_and_what_is_pinned_later(cupy: Any) -> None:
     x, given = cupy.zeros(3), np.ones(3)
     x.set(given)
