@@ -75,6 +75,10 @@ def run(options: argparse.Namespace) -> None:
         raise MinivitError(f"--rounds is {options.rounds}; expected at least 1")
     if options.compile and not options.against:
         raise MinivitError("--compile is about PyTorch; give --against torch with it")
+    if options.plot and options.plot.suffix.lower() != ".png":
+        raise MinivitError(f"--plot is {options.plot}; expected a name that ends in .png, which the picture is")
+    if options.pieces and (options.against or options.plot):
+        raise MinivitError("--pieces is a measurement of its own; give it without --against and --plot")
     workload = _workload(options)
     if options.pieces:
         _print_pieces(workload, options.json)

@@ -12,24 +12,27 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minivit.arrays import Array
 from minivit.data.dataset import Dataset, Splits, hold_out
 from minivit.data.image import read_image
 from minivit.errors import MinivitError, nearest
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_NAMED = 10  # bad pictures beside the first whose names are told
 
 
 class _Read(NamedTuple):
     dataset: Dataset
     resized: int  # how many images were of another size
+    left_out: int  # how many files are of other kinds
 
 
 def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
     """Read data_dir as images (N, 3, H, W) for size (H, W); classes and files in the order of their names.
 
-    Files of other kinds and hidden folders are left out. The notes say how many images were resized
-    and what was held out. Raises MinivitError for a missing or empty folder, a single class, a class
-    that train does not have, too few images, or a picture that cannot be read.
+    Files of other kinds and whatever is hidden are left out. The notes say how many files that were, how many
+    images were resized and what was held out. Raises MinivitError for a missing or empty folder, a single
+    class, a class that train does not have, too few images, or pictures that cannot be read.
     """
     train_dir = data_dir / "train"
     if not train_dir.is_dir():
@@ -43,18 +46,20 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
             f"{train_dir} has the class folders {list(classes)}: expected two or more, one a class, so"
             " that there is something to tell apart"
         )
-    train, resized = _read(train_dir, classes, size)
+    train, resized, left_out = _read(train_dir, classes, size)
     tenth = max(1, len(train.labels) // 10)  # of all that train holds, so that both parts are as large
     parts, notes = {}, []
     for part, folder in (("validation", _validation_folder(data_dir)), ("test", data_dir / "test")):
         if folder is not None and folder.is_dir():
             read = _read(folder, classes, size)
-            parts[part], resized = read.dataset, resized + read.resized
+            parts[part], resized, left_out = read.dataset, resized + read.resized, left_out + read.left_out
         else:
             train, parts[part] = hold_out(train, tenth)
             notes.append(f"{data_dir} has no folder {part}: {tenth} of the images of train were held out as {part}.")
     if resized:
         notes.append(f"{resized} images of other sizes were resized to {size[0]}x{size[1]}.")
+    if left_out:
+        notes.append(f"{left_out} files in the class folders were left out: they do not end in {', '.join(SUFFIXES)}.")
     return Splits(train, parts["validation"], parts["test"], tuple(notes))
 
 
@@ -72,14 +77,16 @@ def _class_folders(folder: Path) -> list[str]:
 
 def _read(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> _Read:
     """Read folder/<class>/* for every class folder there, all of which must be among `classes`."""
-    files, labels = [], []
+    files, labels, left_out = [], [], 0
     for name in _class_folders(folder):
         if name not in classes:
             raise MinivitError(
                 f"{folder / name} is a class that train does not have: expected one of its"
                 f" {len(classes)} classes, so rename or remove it.{nearest(name, classes)}"
             )
-        pictures = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        there = [p for p in (folder / name).iterdir() if p.is_file() and not p.name.startswith(".")]
+        pictures = sorted(p for p in there if p.suffix.lower() in SUFFIXES)
+        left_out += len(there) - len(pictures)
         if not pictures:
             raise MinivitError(
                 f"the class folder {folder / name} is empty: expected pictures ending in"
@@ -92,9 +99,22 @@ def _read(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> _Rea
             f"{folder} has no class folders: expected {folder.name}/<class>/ with pictures, so add them or"
             " remove the folder"
         )
+    images, resized = _read_images(files, size)
+    return _Read(Dataset(images, np.array(labels, np.int64), classes), resized, left_out)
+
+
+def _read_images(files: list[Path], size: tuple[int, int]) -> tuple[Array, int]:
+    """Images (N, 3, H, W) and how many were resized. Raises MinivitError once, for all that cannot be read."""
     images = np.empty((len(files), 3, *size), np.uint8)
-    resized = 0
+    resized, bad = 0, []
     for i, path in enumerate(files):
-        images[i], changed = read_image(path, size)
-        resized += changed
-    return _Read(Dataset(images, np.array(labels, np.int64), classes), resized)
+        try:
+            images[i], changed = read_image(path, size)
+            resized += changed
+        except MinivitError as error:
+            bad.append((path, error))
+    if bad:
+        others = [str(path) for path, _ in bad[1:]]
+        names = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+        raise MinivitError(f"{bad[0][1]}" + (f"; {len(others)} more cannot be read either ({names})" if others else ""))
+    return images, resized

@@ -61,6 +61,8 @@ def test_the_table_says_where_it_was_measured(capsys, small):
     ("words", "said"),
     [
         (["--pieces"], "--pieces measures the fused functions of a GPU; give --device cuda"),
+        (["--pieces", "--plot", "a.png"], "--pieces is a measurement of its own; give it without --against and --plot"),
+        (["--plot", "times.txt"], "--plot is times.txt; expected a name that ends in .png"),
         (["--rounds", "0"], "--rounds is 0; expected at least 1"),
         (["--compile"], "give --against torch with it"),
         (["--config", "none.toml"], "none.toml cannot be read"),

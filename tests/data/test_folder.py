@@ -86,11 +86,14 @@ def test_suffixes_of_any_case_count_and_other_files_do_not(tmp_path):
     for name, suffix in zip("abcde", ("JPG", "jpeg", "webp", "bmp", "Png"), strict=True):
         fill(tmp_path / "train" / name, 2, suffix=suffix)
     (tmp_path / "train" / "a" / "notes.txt").write_text("no picture")
+    (tmp_path / "train" / "b" / "moving.gif").write_bytes(b"GIF89a")
+    (tmp_path / "train" / "a" / ".hidden.png").write_bytes(b"no picture, and nobody looks at it")
     (tmp_path / "train" / ".cache").mkdir()
     (tmp_path / "train" / "readme.md").write_text("no class")
     splits = folder_splits(tmp_path, (6, 8))
     assert splits.train.classes == tuple("abcde")
     assert sum(len(part.labels) for part in splits[:3]) == 10
+    assert splits.notes[-1].startswith("2 files in the class folders were left out: they do not end in .png, .jpg")
 
 
 def test_a_class_that_train_lacks_is_named(whole):
@@ -124,3 +127,18 @@ def test_a_bad_picture_is_named(whole):
     bad = whole / "test" / "dog" / "001.png"
     bad.write_bytes(b"")
     assert str(bad) in refusal(whole)
+
+
+def test_all_bad_pictures_are_named_at_once(whole):
+    fill(whole / "train" / "fish", 14)
+    bad = [whole / "train" / "fish" / f"{i:03d}.png" for i in range(12)]
+    for path in bad[:2]:
+        path.write_bytes(b"no picture")
+    message = refusal(whole)
+    assert message.startswith(f"{bad[0]} (10 bytes) is not a picture")
+    assert message.endswith(f"remove or replace it; 1 more cannot be read either ({bad[1]})")
+    for path in bad:
+        path.write_bytes(b"")
+    message = refusal(whole)
+    assert f"; 11 more cannot be read either ({bad[1]}, " in message
+    assert message.endswith(f"{bad[10]}, ...)")
