@@ -61,11 +61,18 @@ def wide(x: Array) -> Array:
     """Return x (any shape) as float32 if it is narrower (float16, bfloat16), else x itself.
 
     Statistics, softmax, losses and parameter gradients are computed on wide(x): a float16 sum of 65
-    tokens loses three of its eleven bits.
+    tokens loses three of its eleven bits. Raises TypeError for integers.
     """
     xp = array_module(x)
+    require_floats(x)
     narrow = _is_bfloat16(x) or (xp.isdtype(x.dtype, "real floating") and xp.finfo(x.dtype).bits < 32)
     return xp.astype(x, xp.float32) if narrow else x
+
+
+def require_floats(x: Array) -> None:
+    """Raise TypeError for x (any shape) of integers or booleans: a result "like x" would be cut to these."""
+    if not _is_bfloat16(x) and not array_module(x).isdtype(x.dtype, ("real floating", "complex floating")):
+        raise TypeError(f"an array {x.shape} of {x.dtype} was given; expected floating-point numbers: x.astype(float)")
 
 
 def transposed(x: Array) -> Array:

@@ -11,14 +11,17 @@ from __future__ import annotations
 import contextvars
 import functools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 Result = TypeVar("Result")
+
+_in_a_part: contextvars.ContextVar[bool] = contextvars.ContextVar("in_a_part", default=False)
 
 
 def cores() -> int:
@@ -30,10 +33,11 @@ def in_parts(function: Callable[[int], Result], parts: int, threads: int = 0) ->
     """function(0), function(1), ... function(parts - 1), computed on `threads` threads (0: all), in this order.
 
     No more than one part beyond those being computed is waiting for the reader at any time. NumPy's error
-    settings hold inside. An exception is raised where its result would be.
+    settings hold inside. An exception is raised where its result would be. Parts of a part are computed one
+    after another, on the thread of that part.
     """
-    threads = min(threads or cores(), parts)
-    with _controller().limit(limits=1, user_api="blas"):
+    threads = 1 if _in_a_part.get() else min(threads or cores(), parts)
+    with _one_blas_thread:
         if threads < 2:
             yield from map(function, range(parts))
             return
@@ -41,7 +45,7 @@ def in_parts(function: Callable[[int], Result], parts: int, threads: int = 0) ->
         pool, todo = _pool(threads), iter(range(parts))
         try:
             for i in todo:
-                waiting.append(pool.submit(contextvars.copy_context().run, function, i))
+                waiting.append(pool.submit(contextvars.copy_context().run, _part, function, i))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -52,6 +56,37 @@ def in_parts(function: Callable[[int], Result], parts: int, threads: int = 0) ->
             for future in waiting:
                 if not future.cancelled():
                     future.exception()
+
+
+def _part(function: Callable[[int], Result], i: int) -> Result:
+    _in_a_part.set(True)  # in a context of its own; threads that waited for parts of parts would leave none for these
+    return function(i)
+
+
+class _OneBlasThread:
+    """Inside, the matrix library uses one thread.
+
+    Its number of threads is the whole process's: the first that comes in sets it, the last that leaves sets it back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+        self.limit: Any = None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.limit = _controller().limit(limits=1, user_api="blas")
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.limit.restore_original_limits()
+
+
+_one_blas_thread = _OneBlasThread()
 
 
 @functools.cache

@@ -90,10 +90,16 @@ def test_cast_copies_only_when_the_type_changes():
     assert cast(x, np.dtype("float64")) is x
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128, np.int8, np.int64, bool])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 def test_wide_leaves_everything_but_float16_alone(dtype):
     x = np.zeros(3, dtype)
     assert wide(x) is x
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, bool])
+def test_wide_refuses_integers(dtype):
+    with pytest.raises(TypeError, match=rf"an array \(3,\) of {np.dtype(dtype)} was given; expected floating-point"):
+        wide(np.zeros(3, dtype))
 
 
 def test_wide_makes_float16_float32():

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from minivit.threads import cores, in_parts
 
@@ -67,6 +67,38 @@ def test_the_matrix_library_has_one_thread_inside_and_its_own_again_outside():
     before = counts()
     assert all(count == 1 for inside in in_parts(counts, 4, 2) for count in inside)
     assert counts() == before
+
+
+def test_the_matrix_library_has_its_threads_again_after_all_that_limited_it():
+    """Two that overlap, in any order: the limit is the whole process's."""
+
+    def counts(_=0):
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    with threadpool_limits(limits=3, user_api="blas"):
+        before = counts()
+        first, second = in_parts(counts, 4, 1), in_parts(counts, 4, 2)
+        next(first)
+        next(second)
+        assert set(counts()) == {1}
+        list(first)
+        assert set(next(second)) == {1}  # the first has left, the second goes on
+        list(second)
+        assert counts() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_parts_of_parts(threads):
+    """Every thread is in a part that asks for parts, and none is left to compute these."""
+
+    def outer(i):
+        return sum(in_parts(lambda j: 10 * i + j, 3, threads))
+
+    done = []
+    worker = threading.Thread(target=lambda: done.extend(in_parts(outer, 4, threads)), daemon=True)
+    worker.start()
+    worker.join(timeout=20)
+    assert done == [3, 33, 63, 93]
 
 
 def test_numpy_s_error_settings_hold_inside():

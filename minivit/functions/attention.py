@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from minivit.arrays import Array, array_module, cast, transposed
+from minivit.arrays import Array, array_module, cast, require_floats, transposed
 from minivit.functions.linear import LinearCache, linear, linear_backward
 from minivit.functions.softmax import SoftmaxCache, softmax, softmax_backward
 
@@ -41,6 +41,7 @@ def attention(q: Array, k: Array, v: Array) -> tuple[Array, AttentionCache]:
             f"attention: q {q.shape}, k {k.shape} and v {v.shape} need one width of q and k (last axis), one number "
             "of tokens of k and v (last but one), and the same leading axes"
         )
+    require_floats(q)
     # Scaling q, not the scores, touches T * D_h numbers in place of T * S. (CuPy widens bfloat16 times a number.)
     p, _ = softmax(cast(q * _scale(q), q.dtype) @ transposed(k))
     return p @ v, AttentionCache(q, k, v, p)
@@ -91,7 +92,9 @@ def multi_head_attention(
             f"and qkv_weight of shape (D, 3 D), got {qkv_weight.shape}"
         )
     if queries is not None and not 1 <= queries <= x.shape[1]:
-        raise ValueError(f"multi_head_attention: queries is {queries}; x {x.shape} has 1 to {x.shape[1]} tokens to ask")
+        raise ValueError(
+            f"multi_head_attention: queries is {queries}; x {x.shape} has {x.shape[1]} tokens, expected 1 to as many"
+        )
     qkv, qkv_cache = linear(x, qkv_weight, qkv_bias)
     q, k, v = split_heads(qkv, heads)
     y, attention_cache = attention(q[:, :, :queries, :], k, v)
@@ -111,7 +114,7 @@ def multi_head_attention_backward(
     batch, queries, width = dy.shape
     tokens = cache.qkv.x.shape[1]
     dy, dout_weight, dout_bias = linear_backward(dy, cache.out)
-    dy = xp.permute_dims(xp.reshape(dy, (batch, queries, cache.heads, -1)), (0, 2, 1, 3))
+    dy = xp.permute_dims(xp.reshape(dy, (batch, queries, cache.heads, width // cache.heads)), (0, 2, 1, 3))
     dq, dk, dv = attention_backward(dy, cache.attention)
     if queries < tokens:  # nobody asked for the other tokens
         dq = xp.concat([dq, xp.zeros_like(dk[:, :, queries:, :])], axis=2)
@@ -132,5 +135,5 @@ def split_heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
 def _merge_heads(y: Array) -> Array:
     """Lay the heads of y (B, K, T, D / K) side by side again: (B, T, D)."""
     xp = array_module(y)
-    batch, _, tokens, _ = y.shape
-    return xp.reshape(xp.permute_dims(y, (0, 2, 1, 3)), (batch, tokens, -1))
+    batch, heads, tokens, width = y.shape
+    return xp.reshape(xp.permute_dims(y, (0, 2, 1, 3)), (batch, tokens, heads * width))

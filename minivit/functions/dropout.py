@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array, array_module, cast
+from minivit.arrays import Array, array_module, cast, require_floats
 from minivit.randomness import Key, uniform
 
 
@@ -59,6 +59,7 @@ def _drop(x: Array, rate: float, key: Key | None, mask_shape: tuple[int, ...]) -
         raise ValueError(f"dropout: rate {rate} is not in [0, 1); a rate of 1 would drop everything")
     if rate == 0.0 or key is None:
         return x, DropoutCache(None, rate)
+    require_floats(x)
     kept = uniform(key, mask_shape) >= np.float32(rate)
     cache = DropoutCache(array_module(x).asarray(kept), rate)  # drawn on the host: equal on every device
     return _scaled(x, cache), cache

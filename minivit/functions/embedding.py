@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array, array_module, cast, wide
+from minivit.arrays import Array, array_module, cast, require_floats, wide
 
 
 class EmbeddingCache(NamedTuple):
@@ -26,12 +26,13 @@ class EmbeddingCache(NamedTuple):
 def prepend_class_token(x: Array, token: Array) -> tuple[Array, EmbeddingCache]:
     """Put token (D,) in front of x (B, N, D). Returns y (B, N + 1, D) like x, and the cache.
 
-    Raises ValueError if the widths differ.
+    Raises ValueError if x is not 3-D or the widths differ.
     """
     if x.ndim != 3 or token.shape != x.shape[-1:]:
         raise ValueError(
             f"prepend_class_token: x {x.shape} needs 3 axes and a token of shape {x.shape[-1:]}, got {token.shape}"
         )
+    require_floats(x)
     xp = array_module(x)
     first = xp.broadcast_to(cast(token, x.dtype), (x.shape[0], 1, x.shape[2]))
     return xp.concat((first, x), axis=1), EmbeddingCache()
@@ -45,10 +46,13 @@ def prepend_class_token_backward(dy: Array, cache: EmbeddingCache) -> tuple[Arra
 def add_positions(x: Array, positions: Array) -> tuple[Array, EmbeddingCache]:
     """Add positions (T, D) to x (B, T, D). Returns y like x, and the cache.
 
-    Raises ValueError if the shapes differ.
+    Raises ValueError if x is not 3-D or the shapes differ.
     """
-    if positions.shape != x.shape[1:]:
-        raise ValueError(f"add_positions: x {x.shape} needs positions of shape {x.shape[1:]}, got {positions.shape}")
+    if x.ndim != 3 or positions.shape != x.shape[1:]:
+        raise ValueError(
+            f"add_positions: x {x.shape} needs 3 axes and positions of shape {x.shape[1:]}, got {positions.shape}"
+        )
+    require_floats(x)
     return x + cast(positions, x.dtype), EmbeddingCache()
 
 

@@ -31,7 +31,7 @@ class GeluCache(NamedTuple):
     """What the backward pass needs."""
 
     x: Array  # (...)  the input itself, not a copy
-    phi: Array  # (...)  Phi(x), float32 or wider: kept, because its tanh or erf is the dear part
+    phi: Array  # (...)  Phi(x), float32 or wider: kept, because its tanh or erf is the expensive part
     form: GeluForm
 
 

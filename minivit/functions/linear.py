@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minivit.arrays import Array, array_module, transposed, wide
+from minivit.arrays import Array, array_module, require_floats, transposed, wide
 
 
 class LinearCache(NamedTuple):
@@ -32,6 +32,7 @@ def linear(x: Array, w: Array, b: Array) -> tuple[Array, LinearCache]:
         raise ValueError(
             f"linear: x {x.shape} needs w of shape ({d_in}, D_out) and b of shape (D_out,), got {w.shape} and {b.shape}"
         )
+    require_floats(x)
     xp = array_module(x)
     # One tall product: with 3-D arrays NumPy would multiply image by image.
     y = xp.reshape(x, (-1, w.shape[0])) @ w

@@ -74,6 +74,9 @@ def unpatchify_backward(dy: Array, cache: PatchesCache) -> Array:
 
 def _grid(image_size: Pair, patch_size: Pair) -> Pair:
     """The number of patches (rows, columns) of an image (H, W)."""
+    for name, size in (("image size", image_size), ("patch size", patch_size)):
+        if not isinstance(size, tuple | list) or len(size) != 2:
+            raise ValueError(f"{name} is {size!r}; expected (height, width), such as (4, 4)")
     (height, width), (tall, wide) = image_size, patch_size
     if tall < 1 or wide < 1 or height % tall or width % wide:
         raise ValueError(f"patch size {patch_size} does not divide image size {image_size} (height, width)")

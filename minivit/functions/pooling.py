@@ -23,7 +23,10 @@ class PoolingCache(NamedTuple):
 
 
 def pool_class_token(x: Array) -> tuple[Array, PoolingCache]:
-    """Take the first token of x (B, T, D). Returns y (B, D), a view of x, and the cache."""
+    """Take the first token of x (B, T, D). Returns y (B, D), a view of x, and the cache.
+
+    Raises ValueError if x is not 3-D.
+    """
     y, cache = first_tokens(x, 1)
     return y[:, 0, :], cache
 
@@ -36,10 +39,11 @@ def pool_class_token_backward(dy: Array, cache: PoolingCache) -> Array:
 def first_tokens(x: Array, count: int) -> tuple[Array, PoolingCache]:
     """Take the first `count` tokens of x (B, T, D). Returns y (B, count, D), a view of x, and the cache.
 
-    Raises ValueError if x has fewer, or count is not positive.
+    Raises ValueError if x is not 3-D or has fewer, or count is not positive.
     """
+    _require_tokens("first_tokens", x)
     if not 1 <= count <= x.shape[1]:
-        raise ValueError(f"first_tokens: count is {count}; x {x.shape} has 1 to {x.shape[1]} to take")
+        raise ValueError(f"first_tokens: count is {count}; x {x.shape} has {x.shape[1]} tokens, expected 1 to as many")
     return x[:, :count, :], PoolingCache(x.shape[1])
 
 
@@ -52,7 +56,11 @@ def first_tokens_backward(dy: Array, cache: PoolingCache) -> Array:
 
 
 def pool_mean(x: Array) -> tuple[Array, PoolingCache]:
-    """Average x (B, T, D) over its tokens. Returns y (B, D) like x, and the cache."""
+    """Average x (B, T, D) over its tokens. Returns y (B, D) like x, and the cache.
+
+    Raises ValueError if x is not 3-D.
+    """
+    _require_tokens("pool_mean", x)
     return cast(array_module(x).mean(wide(x), axis=1), x.dtype), PoolingCache(x.shape[1])
 
 
@@ -60,3 +68,8 @@ def pool_mean_backward(dy: Array, cache: PoolingCache) -> Array:
     """Gradient dx (B, T, D) like dy, for dy (B, D). A read-only view: every token gets the same."""
     batch, width = dy.shape
     return array_module(dy).broadcast_to((dy / cache.tokens)[:, None, :], (batch, cache.tokens, width))
+
+
+def _require_tokens(name: str, x: Array) -> None:
+    if x.ndim != 3:
+        raise ValueError(f"{name}: x {x.shape} needs the 3 axes (B, T, D)")

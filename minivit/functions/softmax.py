@@ -4,7 +4,8 @@
     dx_i = y_i (dy_i - sum_j dy_j y_j)
 
 Adding a constant to a row changes nothing, so the row's largest number is taken off first: no
-exponential can overflow. The sum in the backward pass is that same freedom: dx sums to 0 in each row.
+exponential can overflow. For the same reason dx sums to 0 in each row: what the backward pass takes off
+dy is its mean, weighted by y.
 """
 
 from __future__ import annotations

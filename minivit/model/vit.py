@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array, array_module, is_integer
+from minivit.arrays import Array, array_module, real_part
 from minivit.functions.dropout import DropoutCache
 from minivit.functions.embedding import EmbeddingCache, sincos_positions
 from minivit.functions.layer_norm import LayerNormCache
@@ -69,21 +69,21 @@ def vit(
     """Classify images (B, C, H, W) of the parameters' dtype: returns logits (B, classes), and the cache.
 
     Images that are cut already, as patches (B, N, P*P*C), do too.
-    key is the address that dropout and drop path draw at, at its sites 0 .. 5 L; without it nothing is
+    key is the address that dropout and drop path draw at, at its site and the 5 L next; without it nothing is
     dropped (evaluation). ops is the namespace of functions to compute with. With recompute the cache holds a
     block's input only, and the backward pass computes the block again: the same gradients, bit for bit, for
     less memory and a third more time. With skip_unread and a class token, the one token that the head reads, the
     others go no further than the last block's attention: the same logits and gradients up to rounding (where
     dropout is, by other masks in that block), for less time and memory.
 
-    Raises ValueError if the images or the parameters are not of the configuration's shapes.
+    Raises ValueError if the images or the parameters are not of the configuration's shapes, or not of one dtype.
     """
-    _check_images(images, config)
     _check_params(params, config)
+    _check_images(images, config, params)
     z, (patches, embedding, class_token, positions, dropout) = _embed(params, images, config, key, ops)
     block_caches: list[BlockCache | BlockInput] = []
     for i, block_params in enumerate(params.blocks):
-        site = None if key is None else key.at(1 + SITES * i)
+        site = None if key is None else key.at(key.site + 1 + SITES * i)
         alone = skip_unread and config.pooling == "class_token" and i == config.depth - 1
         given = BlockInput(z, block_params, _settings(config, i), site, 1 if alone else None)
         z, cache = _run(given, ops)
@@ -137,10 +137,10 @@ def _embed(
     class_token = positions = None
     if params.class_token is not None:
         z, class_token = ops.prepend_class_token(z, params.class_token)
-    table = _fixed_positions(config, z) if config.positions == "sincos" else params.positions
+    table = _position_table(config, array_module(z)) if config.positions == "sincos" else params.positions
     if table is not None:
         z, positions = ops.add_positions(z, table)
-    z, dropout = ops.dropout(z, config.dropout, None if key is None else key.at(0))
+    z, dropout = ops.dropout(z, config.dropout, None if key is None else key)
     return z, (patches, embedding, class_token, positions, dropout)
 
 
@@ -178,12 +178,17 @@ def _backward(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
     ), dpatches
 
 
-def _check_images(images: Array, config: ViTConfig) -> None:
+def _check_images(images: Array, config: ViTConfig, params: ViTParams) -> None:
     expected, cut = (config.channels, *config.image_size), (config.patches, config.patch_values)
     if images.shape[1:] not in (expected, cut):
         raise ValueError(f"vit: images {images.shape} need shape (B, C, H, W) with (C, H, W) = {expected}")
-    if is_integer(images):
-        raise ValueError(f"vit: images of {images.dtype} need to be normalised to the parameters' dtype first")
+    # Of complex numbers (the complex-step check), which either may be, the real part counts.
+    found, wanted = (real_part(x).dtype for x in (images, params.patch_weight))
+    if found != wanted:
+        raise ValueError(
+            f"vit: images of {found} need to be normalised to the parameters' dtype first: expected {wanted}, as "
+            "(images / 255 - mean) / std or astype gives it"
+        )
 
 
 def _check_params(params: ViTParams, config: ViTConfig) -> None:
@@ -201,13 +206,9 @@ def _shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
     return {name: spec.shape for name, spec in param_specs(config).items()}
 
 
-def _fixed_positions(config: ViTConfig, z: Array) -> Array:
-    """Sin-cos positions (T, D) where z lives; the class token's are zero."""
-    return _position_table(config, array_module(z))
-
-
 @functools.lru_cache(maxsize=8)
 def _position_table(config: ViTConfig, xp: Any) -> Array:
+    """Sin-cos positions (T, D) as an array of xp's; the class token's are zero."""
     table = sincos_positions(config.grid, config.width)
     if config.pooling == "class_token":
         table = np.concatenate([np.zeros((1, config.width)), table])

@@ -135,3 +135,21 @@ def test_a_cache_is_a_named_tuple_that_can_be_made_by_hand():
     y, cache = fn.softmax(random(1, 3, 4))
     assert cache == SoftmaxCache(cache.y)
     assert cache.y is y
+
+
+@every_case
+def test_integers_are_refused_or_computed_with_as_numbers(case: Case):
+    """A result "like x" of an integer x would be cut to integers, without a word."""
+    whole = [
+        np.arange(1, a.size + 1).reshape(a.shape) % 7 if i == 0 and is_float(a) else a for i, a in enumerate(case.args)
+    ]
+    said = y = None
+    try:
+        y, _ = case.f(*whole)
+    except TypeError as error:
+        said = str(error)
+    if y is None:
+        assert "int64 was given; expected floating-point numbers" in said
+    else:
+        exact, _ = case.f(whole[0].astype(np.float64), *whole[1:])
+        assert np.array_equal(y, exact)

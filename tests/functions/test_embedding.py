@@ -97,6 +97,11 @@ def test_a_token_of_another_width_is_named(x, token):
 
 @pytest.mark.parametrize("positions", [(4, 7), (5, 6), (1, 5, 7), (7,)])
 def test_positions_of_another_shape_are_named(positions):
-    with pytest.raises(ValueError, match=r"^add_positions: x \(2, 5, 7\) needs positions of shape \(5, 7\)") as error:
+    with pytest.raises(ValueError, match=r"^add_positions: x \(2, 5, 7\) needs 3 axes and positions") as error:
         add_positions(np.zeros((2, 5, 7)), np.zeros(positions))
-    assert f"got {positions}" in str(error.value)
+    assert f"of shape (5, 7), got {positions}" in str(error.value)
+
+
+def test_tokens_without_a_batch_are_refused():
+    with pytest.raises(ValueError, match=r"^add_positions: x \(5, 7\) needs 3 axes"):
+        add_positions(np.zeros((5, 7)), np.zeros(7))

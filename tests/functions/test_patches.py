@@ -78,3 +78,8 @@ def test_patches_of_another_image_are_refused(shape):
     ) as error:
         unpatchify(np.zeros(shape), (4, 4), (2, 2))
     assert str(shape) in str(error.value)
+
+
+def test_a_patch_size_that_is_no_pair_is_named():
+    with pytest.raises(ValueError, match=r"^patch size is 4; expected \(height, width\), such as"):
+        patchify(np.zeros((1, 3, 8, 8)), 4)

@@ -38,7 +38,7 @@ def test_the_first_tokens_alone_get_the_gradient(count):
 
 @pytest.mark.parametrize("count", [0, -1, 6])
 def test_tokens_that_are_not_there_cannot_be_taken(count):
-    with pytest.raises(ValueError, match=rf"count is {count}; x \(3, 5, 4\) has 1 to 5 to take"):
+    with pytest.raises(ValueError, match=rf"count is {count}; x \(3, 5, 4\) has 5 tokens, expected 1 to as many"):
         first_tokens(random(1, 3, 5, 4), count)
 
 
@@ -56,3 +56,9 @@ def test_a_float16_mean_is_summed_in_float32():
     y, _ = pool_mean(np.ones((1, 4096, 1), np.float16))
     assert y.dtype == np.float16
     assert y.item() == 1.0
+
+
+@pytest.mark.parametrize(("pool", "name"), [(pool_class_token, "first_tokens"), (pool_mean, "pool_mean")])
+def test_tokens_without_a_batch_are_refused(pool, name):
+    with pytest.raises(ValueError, match=rf"^{name}: x \(5, 7\) needs the 3 axes"):
+        pool(np.zeros((5, 7)))

@@ -1,0 +1,46 @@
+"""Images and parameters that the model refuses, in one sentence each."""
+
+import numpy as np
+import pytest
+from helpers.cases import TINY, random_images, random_params
+
+from minivit.model import vit
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 4), (3, 2, 4, 6), (3, 3, 6, 4), (3, 6, 4, 2), (3, 2, 12, 8)])
+def test_images_of_another_shape_are_named(shape):
+    with pytest.raises(ValueError, match=r"^vit: images .* need shape \(B, C, H, W\) with .* = \(2, 6, 4\)") as error:
+        vit(random_params(TINY), np.zeros(shape), TINY)
+    assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_raw_bytes_are_refused(dtype):
+    with pytest.raises(ValueError, match=rf"^vit: images of {np.dtype(dtype)} need to be normalised"):
+        vit(random_params(TINY), np.zeros((3, 2, 6, 4), dtype), TINY)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"positions": "none"}, r"positions is \(5, 8\), but the configuration says there is none"),
+        ({"pooling": "mean"}, r"class_token is \(8,\), but the configuration says there is none"),
+        ({"depth": 1}, r"blocks\.1\.norm1_gain is \(8,\), but the configuration says there is none"),
+        ({"depth": 3}, r"blocks\.2\.norm1_gain is missing, but the configuration says \(8,\)"),
+        ({"classes": 4}, r"head_weight is \(8, 3\), but the configuration says \(8, 4\)"),
+    ],
+    ids=str,
+)
+def test_parameters_of_another_configuration_are_refused(change, words):
+    """Used silently, a position table that the configuration does not know would get no gradient."""
+    config = TINY.replace(depth=2)
+    with pytest.raises(ValueError, match=f"^vit: parameter {words}"):
+        vit(random_params(config), random_images(config), config.replace(**change))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_images_of_another_precision_than_the_parameters_are_refused(dtype):
+    """NumPy would compute in the wider of the two, at half the speed, without a word."""
+    params = random_params(TINY, dtype=np.float32)
+    with pytest.raises(ValueError, match=rf"^vit: images of {np.dtype(dtype)} need .* expected float32, as"):
+        vit(params, random_images(TINY, dtype=dtype), TINY)
