@@ -173,18 +173,18 @@ def test_extreme_rows_stay_finite_and_right(row, dtype):
 def test_exp_and_erf_in_float32():
     from numba import njit
 
-    from minivit.ops.kernels import elementary
+    from minivit.ops.kernels import FAST, elementary
 
     exp, erf = elementary.exp, elementary.erf
 
-    @njit
+    @njit(fastmath=FAST, error_model="numpy")  # as the kernels are compiled, whose sums may be reordered
     def both(x):
         e, r = np.empty_like(x), np.empty_like(x)
         for i in range(x.size):
             e[i], r[i] = exp(x[i]), erf(x[i])
         return e, r
 
-    x = np.linspace(-80, 80, 100_001).astype(np.float32)
+    x = np.linspace(-87, 88, 100_001).astype(np.float32)
     e, _ = both(x)
     assert np.abs(e / np.exp(x.astype(np.float64)) - 1.0).max() < 1.2e-7
     x = np.linspace(-6, 6, 100_001).astype(np.float32)

@@ -9,17 +9,23 @@ Numba is optional: importing this package needs it.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from numba import njit
 
 # Sums may be added in any order and products fused; nan and infinity keep their meaning.
-_FAST = {"contract", "nsz", "arcp", "reassoc"}
+FAST = {"contract", "nsz", "arcp", "reassoc"}
+
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
 def kernel(function: Any) -> Any:
     """Compile a function once for each type, for any thread; the machine code is kept on disk, if it may be."""
+    # Numba asks the kernel's own file alone whether what it kept is stale: what the kernel calls has to be in its name.
+    function.__qualname__ += f"-{_SOURCES.hexdigest()[:12]}"
     try:
-        return njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")(function)
+        return njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")(function)
     except RuntimeError:  # no folder that it could be written to
-        return njit(nogil=True, fastmath=_FAST, error_model="numpy")(function)
+        return njit(nogil=True, fastmath=FAST, error_model="numpy")(function)
