@@ -7,14 +7,16 @@ in one process, and every function of minivit runs where its arguments are.
 from __future__ import annotations
 
 import sys
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from minivit.errors import MinivitError
+from minivit.errors import MinivitError, first_line
 
 # CuPy arrays behave alike; they have no static type, so NumPy's stands for both.
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+DeviceName = Literal["auto", "cpu", "cuda"]  # "auto": the GPU where CuPy finds one
 
 
 def array_module(x: Any) -> Any:
@@ -104,8 +106,9 @@ def choose_device(wanted: str) -> str:
 
     Raises MinivitError if "cuda" is wanted and cannot be had, and for any other word.
     """
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise MinivitError(f"device {wanted!r} is not known; expected 'auto', 'cpu' or 'cuda'")
+    known = get_args(DeviceName)
+    if wanted not in known:
+        raise MinivitError(f"device {wanted!r} is not known; expected one of {', '.join(map(repr, known))}")
     if wanted == "cpu":
         return "cpu"
     reason = _why_no_gpu()
@@ -120,8 +123,9 @@ def _why_no_gpu() -> str | None:
     """None if CuPy can use a GPU, else the reason and its mend."""
     try:
         import cupy
-    except ImportError as error:
-        return f'CuPy cannot be imported ({error}); pip install -e ".[cuda12]" or ".[cuda13]", to match the driver'
+    except Exception as error:  # a broken installation raises anything
+        extra = '".[cuda12]" or ".[cuda13]"'
+        return f"CuPy cannot be imported ({first_line(error)}); pip install -e {extra}, to match the driver"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

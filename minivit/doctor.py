@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivit.errors import is_out_of_memory
+from minivit.errors import first_line, is_out_of_memory
 from minivit.threads import cores
 
 
@@ -119,7 +119,7 @@ def cupy_finding(driver: int | None, wheels: list[str]) -> Finding:
         cupy = importlib.import_module("cupy")
     except Exception as error:  # a broken installation raises anything
         again = f"pip uninstall -y {wheels[0]} && {install}"
-        return Finding("CuPy", f"{wheels[0]} cannot be imported ({_first_line(error)})", again, True)
+        return Finding("CuPy", f"{wheels[0]} cannot be imported ({first_line(error)})", again, True)
     return Finding("CuPy", f"{cupy.__version__} ({wheels[0]})")
 
 
@@ -130,7 +130,7 @@ def gpu_findings(cupy: Any, extra: str) -> Iterator[Finding]:
         free, total = cupy.cuda.runtime.memGetInfo()
     except Exception as error:
         mend = "check `nvidia-smi`, and that CUDA_VISIBLE_DEVICES does not hide the GPU"
-        yield Finding("GPU", f"none that CuPy can use ({_first_line(error)})", mend, True)
+        yield Finding("GPU", f"none that CuPy can use ({first_line(error)})", mend, True)
         return
     yield Finding("GPU", f"{properties['name'].decode()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
     yield gpu_result(cupy, extra)
@@ -143,13 +143,13 @@ def gpu_result(cupy: Any, extra: str) -> Finding:
         errors = {kind: _gpu_error(cupy, kind) for kind in ("float64", "bfloat16")}
     except Exception as error:
         if is_out_of_memory(error):
-            said = f"not even this check has room ({_first_line(error).rstrip('.')})"
+            said = f"not even this check has room ({first_line(error).rstrip('.')})"
             return Finding("result on the GPU", said, "end what holds the GPU's memory: `nvidia-smi` names it", True)
         text = str(error)
         if "cuda_bf16.h" in text or "could not open source file" in text or "Failed to find CUDA headers" in text:
             return Finding("result on the GPU", "CUDA's headers are missing", f'pip install -e ".[{extra}]"', True)
         again = f'pip install --force-reinstall -e ".[{extra}]"'
-        return Finding("result on the GPU", f"kernels do not run ({_first_line(error)})", again, True)
+        return Finding("result on the GPU", f"kernels do not run ({first_line(error)})", again, True)
     found = " and ".join(f"{size:.0e} in {kind}" for kind, size in errors.items())
     if errors["float64"] < 1e-12 and errors["bfloat16"] < 0.1:
         return Finding("result on the GPU", f"a linear layer and a layer norm agree with NumPy's to {found}")
@@ -185,7 +185,3 @@ def _gpu_error(cupy: Any, kind: str) -> float:
 
 def _dotted(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

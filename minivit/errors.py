@@ -20,6 +20,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its type's name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a GPU's memory did not suffice: the error is CuPy's, which need not be installed."""
     return type(error).__name__ == "OutOfMemoryError"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from minivit.errors import MinivitError
@@ -25,6 +26,12 @@ def types_of(section: type) -> dict[str, Any]:
     """The type of every field of a dataclass, by name."""
     hints = typing.get_type_hints(section)
     return {field.name: hints[field.name] for field in dataclasses.fields(section)}
+
+
+def parse_fields(section: Any) -> None:
+    """Put what `parse` makes of it in place of every field of a frozen dataclass."""
+    for name, kind in types_of(type(section)).items():
+        object.__setattr__(section, name, parse(name, kind, getattr(section, name)))
 
 
 def parse(name: str, kind: Any, value: object) -> Any:
@@ -53,13 +60,13 @@ def parse(name: str, kind: Any, value: object) -> Any:
 def _integer(value: object) -> int | None:
     if isinstance(value, str):
         return _converted(int, value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None  # NumPy's, too
 
 
 def _number(value: object) -> float | None:
     if isinstance(value, str):
         return _converted(float, value)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
 
 
 def _converted(kind: Callable[[str], T], text: str) -> T | None:
@@ -86,7 +93,6 @@ def _pair(value: object) -> tuple[int, int] | None:
     numbers = [_integer(side) for side in sides]
     if len(numbers) == 1:
         numbers *= 2
-    height, width, *rest = [*numbers, None, None]
-    if height is None or width is None or any(extra is not None for extra in rest):
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
         return None
-    return height, width
+    return numbers[0], numbers[1]

@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # a temporary file is private; a result need not be
+        os.chmod(temporary, _usual_mode())  # a temporary file is private
         os.replace(temporary, path)
         _sync_folder(path.parent)
     finally:
@@ -45,6 +45,13 @@ def write_whole(path: Path, content: bytes | str) -> None:
         raise MinivitError(
             f"{path} cannot be written ({error.strerror}); free space or choose another folder"
         ) from error
+
+
+def _usual_mode() -> int:
+    """The mode of a new file: all may read and write it but for those whom the umask leaves out."""
+    umask = os.umask(0)  # there is no way to look at it alone
+    os.umask(umask)
+    return 0o666 & ~umask
 
 
 def _sync_folder(folder: Path) -> None:

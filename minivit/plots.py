@@ -34,7 +34,7 @@ def plot_loss(ax: Axes, rows: Sequence[EpochRow]) -> Axes:
     ax.plot(epochs, [row.train_loss for row in rows], label="training (augmented)", **_TRAIN)
     ax.plot(epochs, [row.validation_loss for row in rows], label="validation", **_VALIDATION)
     ax.set(xlabel="epoch", ylabel="cross-entropy (nats)")
-    return _dress(ax)
+    return _dress(ax, epochs)
 
 
 def plot_accuracy(ax: Axes, rows: Sequence[EpochRow]) -> Axes:
@@ -43,7 +43,7 @@ def plot_accuracy(ax: Axes, rows: Sequence[EpochRow]) -> Axes:
     ax.plot(epochs, [100 * row.train_accuracy for row in rows], label="training (augmented)", **_TRAIN)
     ax.plot(epochs, [100 * row.validation_accuracy for row in rows], label="validation", **_VALIDATION)
     ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
-    return _dress(ax)
+    return _dress(ax, epochs)
 
 
 def plot_step_sweep(ax: Axes, sweep: StepSweep) -> Axes:
@@ -134,10 +134,12 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", dpi=110)
 
 
-def _dress(ax: Axes) -> Axes:
+def _dress(ax: Axes, epochs: Sequence[int]) -> Axes:
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(epochs) == 1:  # one point says nothing of how wide its axis should be
+        ax.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
     return ax

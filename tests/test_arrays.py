@@ -174,3 +174,18 @@ def test_synchronize_waits_for_a_gpu_only(fake_cupy):
     assert fake_cupy.waits == 0
     synchronize(fake_cupy.ndarray(np.zeros(3)))
     assert fake_cupy.waits == 1
+
+
+def test_a_cupy_that_breaks_in_any_way_is_a_reason(monkeypatch):
+    """A wheel for another CUDA may raise anything while it is imported."""
+
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "cupy":
+                raise RuntimeError("no kernel image\nand more")
+
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    assert choose_device("auto") == "cpu"
+    with pytest.raises(MinivitError, match=r"CuPy cannot be imported \(no kernel image\); pip install"):
+        choose_device("cuda")

@@ -1,5 +1,7 @@
 """A file is written whole or not at all."""
 
+import os
+
 import pytest
 
 from minivit.errors import MinivitError
@@ -33,3 +35,13 @@ def test_an_impossible_place_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MinivitError, match=r"file.x\.txt cannot be written \(.*\); free space or choose another"):
         write_whole(tmp_path / "file/x.txt", "text")
+
+
+def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o077)
+    try:
+        write_whole(tmp_path / "private", "x")
+    finally:
+        os.umask(before)
+    write_whole(tmp_path / "usual", "x")
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("private", "usual")] == [0o600, 0o666 & ~before]

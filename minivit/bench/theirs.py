@@ -8,22 +8,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minivit.arrays import Array
 from minivit.bench.sides import Theirs
 from minivit.bench.workload import Workload
 from minivit.errors import MinivitError
 from minivit.model import ViTConfig, named
+from minivit.model.vit import position_table
 from minivit.threads import cores
+from minivit.training.settings import TrainSettings
 
 
 def theirs(workload: Workload, compiled: bool = False) -> Theirs:
-    """PyTorch on a workload; with `compiled`, through torch.compile. Raises MinivitError without PyTorch."""
+    """PyTorch on a workload; with `compiled`, through torch.compile.
+
+    Raises MinivitError without PyTorch, and for an optimiser that is not AdamW.
+    """
     try:
         import torch
     except ImportError as error:
         raise MinivitError(f'--against torch needs PyTorch ({error}); pip install -e ".[torch]"') from error
-    torch.set_num_threads(workload.settings.threads or cores())
     settings = workload.settings
+    if settings.optimizer != "adamw":
+        raise MinivitError(f"--against torch compares AdamW, but optimizer is {settings.optimizer!r}; choose adamw")
+    torch.set_num_threads(settings.threads or cores())
     model = _model(workload).to(workload.device)
     on_gpu, precision = workload.device == "cuda", settings.precision
     torch.set_float32_matmul_precision("high" if on_gpu and precision != "float32" else "highest")
@@ -35,10 +44,7 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
 
     images = torch.from_numpy(workload.images()).to(workload.device)
     labels = torch.from_numpy(workload.labels()).to(workload.device)
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(settings.beta1, settings.beta2), fused=True)
+    optimizer = _adamw(model, settings)
 
     def wait() -> None:
         if workload.device == "cuda":
@@ -61,6 +67,19 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
         return logits.float().cpu().numpy()
 
     return Theirs(forward, step)
+
+
+def _adamw(model: Any, settings: TrainSettings) -> Any:
+    """PyTorch's fused AdamW, in which weight matrices decay and nothing else, as in minivit's."""
+    import torch
+
+    decayed = {p: p.ndim > 1 and name not in ("positions", "token") for name, p in model.named_parameters()}
+    groups = [
+        {"params": [p for p, decays in decayed.items() if decays], "weight_decay": settings.weight_decay},
+        {"params": [p for p, decays in decayed.items() if not decays], "weight_decay": 0.0},
+    ]
+    betas = settings.beta1, settings.beta2
+    return torch.optim.AdamW(groups, lr=1e-4, betas=betas, eps=settings.adam_eps, fused=True)
 
 
 def _model(workload: Workload) -> Any:
@@ -106,6 +125,8 @@ def _model(workload: Workload) -> Any:
             self.patches.bias = nn.Parameter(tensors["patch_bias"].clone())
             self.token = nn.Parameter(tensors["class_token"].clone()) if "class_token" in tensors else None
             self.positions = nn.Parameter(tensors["positions"].clone()) if "positions" in tensors else None
+            fixed = torch.from_numpy(position_table(config, np).astype(np.float32))
+            self.register_buffer("fixed_positions", fixed if config.positions == "sincos" else None)
             self.blocks = nn.Sequential(*(Block(i) for i in range(config.depth)))
             self.norm, self.head = norm("norm_gain", "norm_bias"), linear("head_weight", "head_bias")
 
@@ -113,8 +134,9 @@ def _model(workload: Workload) -> Any:
             z = self.patches(images).flatten(2).transpose(1, 2)
             if self.token is not None:
                 z = torch.cat([self.token.expand(len(z), 1, -1), z], dim=1)
-            if self.positions is not None:
-                z = z + self.positions
+            positions = self.positions if self.fixed_positions is None else self.fixed_positions
+            if positions is not None:
+                z = z + positions
             z = self.norm(self.blocks(z))
             return self.head(z.mean(1) if self.token is None else z[:, 0])
 

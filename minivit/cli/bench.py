@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from minivit.arrays import Array, choose_device, to_host
+from minivit.arrays import Array, DeviceName, to_host
 from minivit.bench.floor import floor_run
 from minivit.bench.memory import peak_megabytes
 from minivit.bench.ours import free_memory, ours
@@ -20,11 +20,12 @@ from minivit.bench.theirs import theirs
 from minivit.bench.timing import median_ratio, median_seconds, seconds_of
 from minivit.bench.workload import Workload, step_operations
 from minivit.errors import MinivitError
+from minivit.fields import types_of
 from minivit.model import count_params
-from minivit.ops import NAMES, choose_ops
+from minivit.ops import OpsName, choose_ops
 from minivit.threads import cores
 from minivit.training.config import model_config, read_values, section_of
-from minivit.training.precision import choose_precision
+from minivit.training.precision import choose_precision, device_of
 from minivit.training.settings import GraphName, PrecisionName, TrainSettings
 
 DESCRIPTION = """\
@@ -48,18 +49,21 @@ def add_to(commands: Any) -> None:
     command.add_argument("--config", metavar="FILE.toml", type=Path, help="the model and the batch of a configuration")
     command.add_argument("--batch-size", metavar="N", type=int, help="images in a step (default: 128, or the file's)")
     command.add_argument("--gelu", choices=["tanh", "erf"], help="form of GELU (default: the model's)")
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="default: %(default)s")
-    command.add_argument("--ops", choices=NAMES, default="auto", help="default: %(default)s")
-    command.add_argument("--threads", metavar="N", type=int, default=0, help="cores to use; 0: all")
+    # No flag has a default of its own: what is not given is as the file says, or as in training.
+    command.add_argument("--device", choices=get_args(DeviceName), help="default: the file's, or cpu")
+    command.add_argument("--ops", choices=get_args(OpsName), help="default: the file's, or auto")
+    command.add_argument("--threads", metavar="N", type=int, help="cores to use; 0: all (default: the file's, or 0)")
+    command.add_argument("--precision", choices=get_args(PrecisionName), help="on a GPU: tf32 unless told otherwise")
+    command.add_argument("--graph", choices=get_args(GraphName), help="on a GPU: auto launches a step as a CUDA graph")
     command.add_argument(
-        "--precision", choices=get_args(PrecisionName), default="auto", help="on a GPU: tf32 unless told otherwise"
+        "--recompute", action="store_true", default=None, help="compute each block again in the backward pass"
     )
     command.add_argument(
-        "--graph", choices=get_args(GraphName), default="off", help="on a GPU: auto launches a step as one CUDA graph"
-    )
-    command.add_argument("--recompute", action="store_true", help="compute each block again in the backward pass")
-    command.add_argument(
-        "--all-tokens", action="store_true", help="also compute the last block's tokens that the head does not read"
+        "--all-tokens",
+        dest="skip_unread",
+        action="store_false",
+        default=None,
+        help="also compute the last block's tokens that the head does not read",
     )
     command.add_argument("--against", choices=["torch"], help="time PyTorch too, in turns, on the same weights")
     command.add_argument("--compile", action="store_true", help="with --against torch: torch.compile as well")
@@ -112,14 +116,12 @@ def _print_pieces(workload: Workload, as_json: bool) -> None:
 
 def _workload(options: argparse.Namespace) -> Workload:
     values = read_values(options.config) if options.config else {"variant": "mini/4", "batch_size": 128}
-    flags = {"batch_size": options.batch_size, "gelu": options.gelu, "ops": options.ops, "threads": options.threads}
-    values |= {"recompute": options.recompute, "precision": options.precision, "graph": options.graph}
-    values["skip_unread"] = not options.all_tokens
-    values |= {name: value for name, value in flags.items() if value is not None}
-    device = choose_device(options.device)
-    choose_ops(options.ops, device)
-    choose_precision(options.precision, device, options.ops)
+    values.setdefault("device", "cpu")
+    values |= {name: x for name, x in vars(options).items() if name in types_of(TrainSettings) and x is not None}
+    if options.gelu is not None:
+        values["gelu"] = options.gelu
     settings: TrainSettings = section_of(TrainSettings, values)
+    device = device_of(settings)
     return Workload(model_config(values).replace(dropout=0.0, drop_path=0.0), settings.batch_size, settings, device)
 
 
@@ -147,7 +149,8 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
         "gflops": step_operations(workload) / step / 1e9,
     }
     if workload.device == "cuda":
-        found["precision"] = "tf32" if workload.settings.precision == "auto" else workload.settings.precision
+        settings = workload.settings
+        found["precision"] = choose_precision(settings.precision, workload.device, settings.ops).name
         found["graph"] = workload.settings.graph
         found["queue_s"] = _queue_seconds(side, rounds)
     if workload.device == "cpu":
@@ -156,6 +159,8 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     found |= _scaling(workload, side, min(rounds, 5))
     if options.against:
         found |= _against(workload, side, np.concatenate(logits), options)
+        if "peak_memory_mb" in found:
+            found["ratio_memory"] = found["peak_memory_mb"] / found["torch_peak_memory_mb"]
     return found
 
 
@@ -208,7 +213,6 @@ def _against(workload: Workload, side: Ours, logits: Array, options: argparse.Na
     }
     if workload.device == "cpu":
         found["torch_peak_memory_mb"] = peak_megabytes(workload, "torch")
-        found["ratio_memory"] = peak_megabytes(workload, "minivit") / found["torch_peak_memory_mb"]
     if options.compile:
         _, found["torch_compile_step_s"], found["ratio_compile"] = median_ratio(
             side.step, theirs(workload, compiled=True).step, options.rounds

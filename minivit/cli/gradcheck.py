@@ -17,7 +17,7 @@ from minivit.gradcheck import METHODS, GradcheckError, Method, Report, check
 from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, MODELS, Case, model_case
 from minivit.gradcheck.from_file import Shape, pairs_in_file
 from minivit.gradcheck.report import aligned, finite_or_none
-from minivit.model import VARIANTS, count_params, variant
+from minivit.model import count_params, variant
 from minivit.training.config import model_config, read_values
 
 CATALOG = {**FUNCTIONS, **MODELS}
@@ -65,11 +65,13 @@ def add_to(commands: Any) -> None:
         "--shape", metavar="X=2,5,7", action="append", default=[], help="shape of an argument, for FILE.py"
     )
     command.add_argument("--seed", type=int, default=0, help="of the upstream gradient; default: %(default)s")
-    command.add_argument("--json", action="store_true", help="a list of name, tensor, error, tolerance, seconds")
+    command.add_argument("--json", action="store_true", help="a list: of each pair the worst gradient, by name")
 
 
 def run(options: argparse.Namespace) -> int:
     """Carry the command out; returns 1 if a gradient is wrong."""
+    if options.seed < 0:
+        raise MinivitError(f"--seed is {options.seed}; expected 0 or more")
     started = time.perf_counter()
     reports: list[tuple[Report, float]] = []
     skipped = []
@@ -131,16 +133,17 @@ def _named(word: str) -> list[tuple[str, Case]]:
     """The cases of a name: of a function with two forms (gelu), both."""
     found = [(name, case) for name, case in CATALOG.items() if word in (name, case.f.__name__)]
     if not found:
+        file, _, name = word.replace(":", ".").rpartition(".")
+        hint = f" Did you mean {file}.py:{name}?" if Path(f"{file}.py").is_file() else nearest(word, CATALOG)
         raise MinivitError(
-            f"function {word!r} is not known; expected FILE.py:NAME or one of {', '.join(CATALOG)}."
-            f"{nearest(word, CATALOG)}"
+            f"function {word!r} is not known; expected FILE.py:NAME or one of {', '.join(CATALOG)}.{hint}"
         )
     return found
 
 
 def _model_target(options: argparse.Namespace) -> Target:
     name = options.model
-    config = variant(name) if name in VARIANTS else model_config(read_values(Path(name)))
+    config = model_config(read_values(Path(name))) if name.endswith(".toml") else variant(name)
     size = count_params(config)
     if options.method in ("complex_step", "central") and size > _TENSORS:
         raise MinivitError(
@@ -153,21 +156,17 @@ def _model_target(options: argparse.Namespace) -> Target:
 def _shape(text: str) -> tuple[str, Shape]:
     """--shape x=2,5,7 as ("x", (2, 5, 7)); x= is a single number."""
     name, equals, sizes = text.partition("=")
-    parts = [part for part in sizes.replace("x", ",").split(",") if part.strip()]
-    if not (name.isidentifier() and equals and all(part.strip().isdecimal() for part in parts)):
+    parts = [part.strip() for part in sizes.replace("x", ",").split(",") if part.strip()]
+    if not (name.isidentifier() and equals and all(part.isdecimal() for part in parts)):
         raise MinivitError(f"--shape {text} is no shape; expected an argument and its sizes, such as x=2,5,7")
+    if "0" in parts:
+        raise MinivitError(f"--shape {text} holds no numbers, so any gradient is right; expected sizes of 1 or more")
     return name, tuple(int(part) for part in parts)
 
 
 def _as_json(report: Report, seconds: float) -> dict[str, Any]:
-    worst = report.worst
-    return {
-        "name": report.name,
-        "tensor": worst.tensor,
-        "error": finite_or_none(worst.error),
-        "tolerance": worst.tolerance,
-        "seconds": round(seconds, 6),
-    }
+    """The row of the worst gradient, the time of all, and what was not checked."""
+    return report.row_as_json(report.worst) | {"seconds": round(seconds, 6), "note": report.note}
 
 
 def _print(reports: Sequence[tuple[Report, float]], seconds: float) -> None:
@@ -187,4 +186,5 @@ def _print(reports: Sequence[tuple[Report, float]], seconds: float) -> None:
     for report in wrong:
         print(f"\n{report}")
     right = len(reports) - len(wrong)
-    print(f"{'' if not wrong else chr(10)}{right} of {len(reports)} right, in {seconds:.1f} s")
+    partly = ", as far as they were checked" if any(report.note for report, _ in reports) else ""
+    print(f"{'' if not wrong else chr(10)}{right} of {len(reports)} right{partly}, in {seconds:.1f} s")

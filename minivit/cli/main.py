@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from minivit import __version__
-from minivit.errors import MinivitError, is_out_of_memory, nearest
+from minivit.errors import MinivitError, first_line, is_out_of_memory, nearest
 from minivit.memory import keep_freed_memory
 
 DESCRIPTION = "A Vision Transformer written by hand: train it, evaluate it, use it, check its gradients."
@@ -76,26 +77,50 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors that a user can mend are one line on stderr and a 2."""
     keep_freed_memory()
+    _speak_any_language()
     try:
         options = parser().parse_args(arguments)
         code = options.run_command(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed from the start
+            sys.stdout.flush()
     except MinivitError as error:
-        print(f"minivit: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
     except KeyboardInterrupt as stop:  # what can be done next may be said in it
         print("; ".join(["minivit: stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, `| head` say, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         return 141
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        advice = "free some of it, or choose a smaller batch or --device cpu"
-        print(f"minivit: the GPU's memory does not suffice: {str(error).rstrip('.')}; {advice}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        if error.filename is None:
+            _let_go_of_stdout()
+            return _refused(f"the output cannot be written ({error.strerror or error}); send it somewhere else")
+        return _refused(f"{error.filename} cannot be read or written ({error.strerror}); check that you may")
+    except MemoryError as error:  # CuPy's, too
+        reason = first_line(error).rstrip(".")
+        if is_out_of_memory(error):
+            advice = "free some of it, or choose a smaller batch or --device cpu"
+            return _refused(f"the GPU's memory does not suffice: {reason}; {advice}")
+        return _refused(f"the memory does not suffice: {reason}; choose a smaller model, batch, image or array")
     return int(code or 0)  # a command that has no other outcome than success returns None
+
+
+def _speak_any_language() -> None:
+    """Write what a terminal has no letters for (names of classes and files) as \\N{...} or \\u..., and no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _let_go_of_stdout() -> None:
+    """What is still in its buffer cannot be written, and Python would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused(sentence: str) -> int:
+    """Say in one line why the command was not carried out; the exit code for it."""
+    print(f"minivit: {' '.join(sentence.split())}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

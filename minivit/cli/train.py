@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from minivit.arrays import choose_device
 from minivit.data import Splits, load
 from minivit.errors import MinivitError
 from minivit.fields import parse, types_of
@@ -25,14 +24,13 @@ from minivit.training.config import (
     field_types,
     fit,
     model_config,
-    read_run_config,
     read_values,
     section_of,
 )
 from minivit.training.loop import train
 from minivit.training.memory import estimated_bytes
-from minivit.training.precision import choose_precision
-from minivit.training.run_directory import check_run, new_run_directory, read_metrics, recorded_ops
+from minivit.training.precision import choose_precision, device_of
+from minivit.training.run_directory import load_run, new_run_directory, recorded_ops
 from minivit.training.settings import SHAPES_PRESET, DataSettings, TrainSettings
 
 DESCRIPTION = """\
@@ -101,9 +99,7 @@ def run(options: argparse.Namespace) -> None:
     values = (SHAPES_PRESET if is_shapes and "variant" not in asked else {}) | asked
     data, settings = section_of(DataSettings, values), section_of(TrainSettings, values)
     model_config(values)  # refused before any data is read
-    device = choose_device(settings.device)
-    choose_ops(settings.ops, device)  # refused before any data is read
-    choose_precision(settings.precision, device, settings.ops)
+    device = device_of(settings)  # refused before any data is read
     if data.data_dir:
         data = dataclasses.replace(data, data_dir=str(Path(data.data_dir).expanduser().absolute()))
     splits = load(data.dataset, data.data_dir or None, values.get("image_size"))
@@ -123,20 +119,21 @@ def _resume(run_directory: Path, flags: Values, config_file: Path | None, out: P
             f"--{fixed[0].replace('_', '-')} cannot be changed with --resume, which keeps the run's configuration; "
             "leave it out, or start a new run"
         )
-    check_run(run_directory)
-    config = read_run_config(run_directory / "config.toml")
+    config, _, epoch = load_run(run_directory)
+    changed = {name: flags[name] for name in ("device", "threads") if name in flags}
+    training = dataclasses.replace(config.training, **changed)
+    device = device_of(training)
     splits = load(config.data.dataset, flags.get("data_dir", config.data.data_dir) or None, config.model.image_size)
     check_same_classes(config, splits)
-    device = choose_device(flags.get("device", config.training.device))
     before, now = recorded_ops(run_directory), choose_ops(config.training.ops, device).__name__
     if before not in (None, now):
         print(
             f"note: the run began with {before}, and goes on with {now}: the last digits of its numbers will differ",
             file=sys.stderr,
         )
-    if len(read_metrics(run_directory)) >= config.training.epochs:
-        print(f"all {config.training.epochs} epochs of this run are done: what is left is its test")
-    training = dataclasses.replace(config.training, threads=flags.get("threads", config.training.threads))
+    if epoch >= config.training.epochs:
+        test = "it is tested once more" if (run_directory / "results.json").exists() else "what is left is its test"
+        print(f"all epochs of this run are done: {test}")
     _train(dataclasses.replace(config, training=training), splits, run_directory, device, resume=True)
 
 
@@ -194,17 +191,19 @@ def _where(config: RunConfig, device: str) -> str:
     ops = choose_ops(config.training.ops, device).__name__.rpartition(".")[2]
     functions = "the readable functions" if ops == "reference" else "compiled functions (--ops reference: the readable)"
     if device != "cpu":
-        precision = config.training.precision
-        if precision == "auto":
-            precision = "tf32"
-        return f"the GPU in {precision}, by {functions}"
+        precision = choose_precision(config.training.precision, device, config.training.ops)
+        return f"the GPU in {precision.name}, by {functions}"
     threads = config.training.threads or cores()
     count = min(threads, cores())
     many = f" in {threads} threads" if threads > count else ""
-    return f"{count} core{'s' * (count > 1)}{many}, by {functions}"
+    slow = ops == "reference" and config.training.ops == "auto"
+    faster = '; pip install -e ".[fast]" for compiled ones' if slow else ""
+    return f"{count} core{'s' * (count > 1)}{many}, by {functions}{faster}"
 
 
 def _next_step(config: RunConfig, run_directory: Path) -> str:
     if config.data.dataset == "shapes":
-        return "minivit train --config examples/cifar10_cpu.toml   (real photographs; downloads CIFAR-10 once)"
+        example = Path("examples/cifar10_cpu.toml")
+        what = f"--config {example}" if example.is_file() else "--dataset cifar10"
+        return f"minivit train {what}   (real photographs; downloads CIFAR-10 once)"
     return f"minivit predict {run_directory} YOUR_IMAGE.png"

@@ -91,7 +91,7 @@ def _megabytes(size: int) -> str:
 
 def _remove_stale(folder: Path, file: str) -> None:
     """Remove what a killed download left behind; a running one has just been written to."""
-    for path in folder.glob(f"{file}.*.part"):
+    for path in folder.glob(f".{file}.*.part"):
         if time.time() - path.stat().st_mtime > _STALE:
             path.unlink(missing_ok=True)
 

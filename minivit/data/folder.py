@@ -35,6 +35,8 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
     class, a class that train does not have, too few images, or pictures that cannot be read.
     """
     train_dir = data_dir / "train"
+    if not train_dir.is_dir() and data_dir.name == "train":
+        raise MinivitError(f"{data_dir} holds the training images alone: pass the folder it lies in, {data_dir.parent}")
     if not train_dir.is_dir():
         raise MinivitError(
             f"{data_dir} has no folder train: expected train/<class>/ with pictures (and validation/ and"
@@ -54,7 +56,10 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
             read = _read(folder, classes, size)
             parts[part], resized, left_out = read.dataset, resized + read.resized, left_out + read.left_out
         else:
-            train, parts[part] = hold_out(train, tenth)
+            try:
+                train, parts[part] = hold_out(train, tenth)
+            except MinivitError as error:
+                raise MinivitError(f"{train_dir} has too few pictures: {error}") from error
             notes.append(f"{data_dir} has no folder {part}: {tenth} of the images of train were held out as {part}.")
     if resized:
         notes.append(f"{resized} images of other sizes were resized to {size[0]}x{size[1]}.")
@@ -88,8 +93,9 @@ def _read(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> _Rea
         pictures = sorted(p for p in there if p.suffix.lower() in SUFFIXES)
         left_out += len(there) - len(pictures)
         if not pictures:
+            what = f"holds no pictures, but {len(there)} other files" if there else "is empty"
             raise MinivitError(
-                f"the class folder {folder / name} is empty: expected pictures ending in"
+                f"the class folder {folder / name} {what}: expected pictures ending in"
                 f" {', '.join(SUFFIXES)}, so add some or remove the folder"
             )
         files += pictures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
 from minivit.data.cifar import cifar_splits
 from minivit.data.dataset import Splits
@@ -10,7 +11,8 @@ from minivit.data.folder import folder_splits
 from minivit.data.shapes import shapes_splits
 from minivit.errors import MinivitError, nearest
 
-DATASETS = ("shapes", "cifar10", "cifar100", "folder")
+DatasetName = Literal["shapes", "cifar10", "cifar100", "folder"]
+DATASETS = get_args(DatasetName)
 DEFAULT_SIZE = (32, 32)
 
 
@@ -53,7 +55,7 @@ def _checked(folder: Path) -> Path:
     """Return `folder` with ~ expanded; raises MinivitError unless it is a folder that is there."""
     folder = folder.expanduser()
     if not folder.exists():
-        raise MinivitError(f"the data folder {folder} does not exist: check --data-dir for a typing error")
+        raise MinivitError(f"the data folder {folder} does not exist: pass where the images lie with --data-dir")
     if not folder.is_dir():
         raise MinivitError(
             f"the data folder {folder} is a file: expected a folder, so pass the one it lies in as --data-dir"

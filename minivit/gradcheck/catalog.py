@@ -47,14 +47,14 @@ DROP_KEY = Key(seed=3, purpose="dropout", epoch=1, step=2)
 
 
 def pre_norm(z: Array, g: Array, b: Array) -> tuple[Array, Any]:
-    """The two ways that z (..., D) goes where a branch leaves the stream, on and into it, as one result (2, ..., D)."""
+    """The two ways that z (..., D) goes where a branch leaves the stream, on and into it, as one result (..., 2, D)."""
     x, cache = fn.pre_norm(z, g, b)
-    return array_module(z).stack([z, x]), cache
+    return array_module(z).stack([z, x], axis=-2), cache
 
 
 def pre_norm_backward(dy: Array, cache: Any) -> Any:
-    """Gradients (dz, dg, db) for dy (2, ..., D)."""
-    return fn.pre_norm_backward(dy[0, ...], dy[1, ...], cache)
+    """Gradients (dz, dg, db) for dy (..., 2, D)."""
+    return fn.pre_norm_backward(dy[..., 0, :], dy[..., 1, :], cache)
 
 
 FUNCTIONS: dict[str, Case] = {

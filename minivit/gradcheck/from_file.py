@@ -3,7 +3,7 @@
 Arguments come from the first of these that there is:
     my_layer_args in the file     a tuple of arguments, or a function that returns one
     shapes that are given         {"x": (2, 5, 7)}: standard normal numbers of these shapes
-    shapes in the docstring       "x (B, T, D)": every letter gets a length of its own
+    shapes in the docstring       "x (B, T, D)": every letter gets a length of its own; of a default None, too
     default values
 """
 
@@ -29,20 +29,23 @@ _LENGTHS = (3, 5, 7, 4, 6, 9, 8, 11, 10, 13)
 
 
 def pairs_in_file(path: Path, name: str | None, shapes: Mapping[str, Shape], seed: int = 0) -> dict[str, Case]:
-    """The pair `name` of a Python file, or without a name all its pairs. Runs the file.
+    """The pair `name` of a Python file, or without a name all its pairs but those that it imports. Runs the file.
 
     Raises MinivitError if the file cannot be read or run, holds no such pair, or says too little about its
     arguments.
     """
     module = _run(path)
     functions = {n: f for n, f in vars(module).items() if callable(f)}
-    names = [n for n in functions if f"{n}_backward" in functions]
+    pairs = [n for n in functions if f"{n}_backward" in functions]
+    names = [n for n in pairs if not _is_imported(functions[n], module)] or pairs
     if name is None:
         if not names:
             raise MinivitError(f"{path} holds no pair; expected two functions such as my_layer and my_layer_backward")
     elif name not in functions:
         raise MinivitError(f"{path} has no function {name!r}.{nearest(name, names or functions)}")
-    elif name not in names:
+    elif name.endswith("_backward") and name.removesuffix("_backward") in pairs:
+        raise MinivitError(f"{name} is the half of a pair; name the other, {name.removesuffix('_backward')}")
+    elif name not in pairs:
         raise MinivitError(f"{path} has {name}, but no {name}_backward; expected both")
     else:
         names = [name]
@@ -60,11 +63,17 @@ def _run(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent.resolve()))  # it may import its neighbours
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MinivitError(f"{path} cannot be run: {said(error)}") from error
     finally:
         sys.path.pop(0)
     return module
+
+
+def _is_imported(f: Callable[..., Any], module: ModuleType) -> bool:
+    """Whether another module has f under its name: what a file makes of such functions is its own."""
+    home, name = sys.modules.get(getattr(f, "__module__", "")), getattr(f, "__name__", "")
+    return home is not None and home is not module and getattr(home, name, None) is f
 
 
 def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[Any, ...]:
@@ -72,7 +81,7 @@ def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed:
     if given is not None and not shapes:
         try:
             found = given() if callable(given) else given
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise MinivitError(f"{name}_args raised {said(error)}") from error
         if not isinstance(found, tuple | list):
             raise MinivitError(f"{name}_args is a {type(found).__name__}; expected a tuple of arguments, (x,) for one")
@@ -96,7 +105,7 @@ def _drawn(f: Callable[..., Any], name: str, shapes: Mapping[str, Shape], seed: 
     for i, p in enumerate(parameters):
         if p.name in shapes:
             args.append(normal(seed + i, *shapes[p.name]))
-        elif p.default is not p.empty:
+        elif p.default is not p.empty and (p.default is not None or p.name not in letters):
             args.append(p.default)
         elif p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
             continue

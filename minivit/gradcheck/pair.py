@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -249,7 +250,10 @@ def _kind(thing: Any) -> str:
 
 
 def said(error: BaseException) -> str:
-    """The error in one line, with the place in the file where it happened."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """The error in one line, with the place where it happened: the last that is not Python's, NumPy's or CuPy's own."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    libraries = [str(Path(str(sys.modules[name].__file__)).parent) for name in ("numpy", "cupy") if name in sys.modules]
+    inside = [f for f in frames if any(Path(f.filename).is_relative_to(there) for there in libraries)]
+    frames = [f for f in frames if f not in inside and not f.filename.startswith("<frozen")] or frames
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from minivit.errors import MinivitError
@@ -85,7 +86,7 @@ def _pair(name: str, value: object) -> tuple[int, int]:
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)  # NumPy's, too
 
 
 def _check_numbers(config: ViTConfig) -> None:

@@ -9,6 +9,7 @@ Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), table 1; Ti and S from Touvr
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from minivit.errors import MinivitError, nearest
@@ -34,7 +35,14 @@ VARIANTS: tuple[str, ...] = _PAPER + _SMALL
 
 
 def variant(name: str, **changes: object) -> ViTConfig:
-    """Return the named configuration, with any field changed. Raises MinivitError for an unknown name."""
+    """Return the named configuration, with any field changed.
+
+    Raises MinivitError for an unknown name or field, and for fields that do not go together.
+    """
+    known = [field.name for field in dataclasses.fields(ViTConfig)]
+    for field in changes:
+        if field not in known:
+            raise MinivitError(f"ViTConfig has no field {field!r}; it has {', '.join(known)}.{nearest(field, known)}")
     if name not in VARIANTS:
         raise MinivitError(
             f"variant {name!r} is not known; expected one of {', '.join(VARIANTS)}.{nearest(name, VARIANTS)}"

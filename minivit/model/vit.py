@@ -99,7 +99,7 @@ def vit(
 def vit_backward(dlogits: Array, cache: ViTCache) -> ViTParams:
     """Gradients for dlogits (B, classes): a tree of the parameters' type, float32 or wider.
 
-    Changes no argument; the same cache may be used again.
+    Changes no argument; the same cache may be used again. Raises ValueError if dlogits are not shaped as the logits.
     """
     return _backward(dlogits, cache)[0]
 
@@ -137,7 +137,7 @@ def _embed(
     class_token = positions = None
     if params.class_token is not None:
         z, class_token = ops.prepend_class_token(z, params.class_token)
-    table = _position_table(config, array_module(z)) if config.positions == "sincos" else params.positions
+    table = position_table(config, array_module(z)) if config.positions == "sincos" else params.positions
     if table is not None:
         z, positions = ops.add_positions(z, table)
     z, dropout = ops.dropout(z, config.dropout, None if key is None else key)
@@ -146,7 +146,9 @@ def _embed(
 
 def _backward(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
     """Gradients of the parameters, and of the flattened patches (B, N, P*P*C)."""
-    ops = cache.ops
+    ops, expected = cache.ops, (cache.patches.image_shape[0], cache.config.classes)
+    if dlogits.shape != expected:
+        raise ValueError(f"vit_backward: dlogits {dlogits.shape} need the shape of the logits, {expected}")
     dz, dhead_weight, dhead_bias = ops.linear_backward(dlogits, cache.head)
     pool_backward = ops.pool_class_token_backward if cache.config.pooling == "class_token" else ops.pool_mean_backward
     dz = pool_backward(dz, cache.pooling)
@@ -207,7 +209,7 @@ def _shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
 
 
 @functools.lru_cache(maxsize=8)
-def _position_table(config: ViTConfig, xp: Any) -> Array:
+def position_table(config: ViTConfig, xp: Any) -> Array:
     """Sin-cos positions (T, D) as an array of xp's; the class token's are zero."""
     table = sincos_positions(config.grid, config.width)
     if config.pooling == "class_token":

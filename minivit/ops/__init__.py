@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
+from typing import Literal, get_args
 
 from minivit.errors import MinivitError
 
-NAMES = ("auto", "cpu", "cuda", "reference")
+OpsName = Literal["auto", "cpu", "cuda", "reference"]
+NAMES = get_args(OpsName)
 
 
 def choose_ops(wanted: str = "auto", device: str = "cpu") -> ModuleType:

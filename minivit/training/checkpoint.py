@@ -9,6 +9,7 @@ one step. Whenever the process dies, the model file and the moments of its epoch
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,9 @@ def load_params(path: Path, config: ViTConfig) -> tuple[ViTParams, int]:
     Raises MinivitError if it is damaged or holds another model's parameters.
     """
     tensors, metadata = _read(path)
+    for name, x in tensors.items():
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise MinivitError(f"{path} cannot be used: {name} holds nan or infinity; restore it or train again")
     try:
         return from_timm(tensors, config), int(metadata.get("epoch", "0"))
     except ValueError as error:
@@ -53,7 +57,10 @@ def load_params(path: Path, config: ViTConfig) -> tuple[ViTParams, int]:
 
 
 def load_moments(run: Path, epoch: int, moments: Moments, device: str) -> int:
-    """Fill `moments` with those saved after `epoch`; returns the number of steps done by then."""
+    """Fill `moments` with those saved after `epoch`; returns the number of steps done by then.
+
+    Raises MinivitError if the file is missing or damaged, or holds those of another model or optimiser.
+    """
     path = _optimizer_file(run, epoch)
     tensors, metadata = _read(path)
     for name, into in (("first", moments.first), ("second", moments.second)):
@@ -80,4 +87,6 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         reason = "it is not there" if not path.exists() else " ".join(str(error).split())
+        if path.exists() and not os.access(path, os.R_OK):
+            reason = "you may not read it"
         raise MinivitError(f"{path} cannot be read as a checkpoint ({reason}); restore it or train again") from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,8 @@ def read_run_config(path: Path) -> RunConfig:
         raise MinivitError(
             f"{path} has no whole [inputs] section; expected a configuration that a run wrote"
         ) from error
+    if not all(0.0 < s < math.inf for s in facts.std) or not all(map(math.isfinite, facts.mean)):
+        raise MinivitError(f"{path}: [inputs] has mean {facts.mean} and std {facts.std}; expected numbers, std above 0")
     model = model_config(values)
     if len(facts.classes) != model.classes or not len(facts.mean) == len(facts.std) == model.channels:
         raise MinivitError(f"{path}: [inputs] and [model] differ in their number of classes or channels")

@@ -57,7 +57,7 @@ class DeviceSteps:
         self.gradient_views = [x for _, x in named(state.gradient.tree)]
         self.sums = xp.zeros(3, dtype=real)
         self.tables: list[dict[str, Any]] = []
-        self.queued = Totals(0.0, 0, 0.0, 0, 0)
+        self.queued = Totals()
         self.last_read = time.perf_counter()
         self.graphs: dict[int, tuple[Graph, dict[str, Any]]] = {}
         self.stream: Any = None  # where recorded steps run; None: each step is queued launch by launch
@@ -85,7 +85,7 @@ class DeviceSteps:
                 table[name] = whole[start : start + len(some)]
                 start += len(some)
         self.sums[...] = 0
-        self.queued = Totals(0.0, 0, 0.0, 0, 0)
+        self.queued = Totals()
 
     def step(self, i: int, rate: float) -> None:
         """Queue step i of the epoch at learning rate `rate`.

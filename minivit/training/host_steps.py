@@ -18,11 +18,11 @@ class HostSteps:
     def __init__(self, state: TrainState, config: RunConfig, splits: Splits, device: str) -> None:
         self.state, self.config, self.splits, self.device = state, config, splits, device
         self.epoch, self.batches = 0, list[np.ndarray]()
-        self.sums = Totals(0.0, 0, 0.0, 0, 0)
+        self.sums = Totals()
 
     def begin(self, epoch: int, batches: list[np.ndarray]) -> None:
         """Start an epoch with the images of each step."""
-        self.epoch, self.batches, self.sums = epoch, batches, Totals(0.0, 0, 0.0, 0, 0)
+        self.epoch, self.batches, self.sums = epoch, batches, Totals()
 
     def step(self, i: int, rate: float) -> None:
         """Do step i of the epoch at learning rate `rate`."""

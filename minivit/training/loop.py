@@ -57,11 +57,12 @@ def _train(config: RunConfig, splits: Splits, run: Path, device: str, resume: bo
         start_run(run, config, device)
     progress = Progress(settings.epochs, steps_per_epoch(config, splits), len(rows) + 1)
     try:
-        runner, drawn = _runner(state, config, splits, device), -math.inf
+        rates, drawn = rates_of_run(config, splits), -math.inf
+        runner = _runner(state, config, splits, device, rates)
         # Numbers that overflow are found by looking at each step's loss; NumPy need not warn of them too.
         with np.errstate(over="ignore", invalid="ignore"):
             for epoch in range(len(rows) + 1, settings.epochs + 1):
-                rows.append(_epoch(state, config, splits, epoch, progress, device, runner))
+                rows.append(_epoch(state, config, splits, epoch, progress, device, runner, rates))
                 write_metrics(run, rows)
                 save_checkpoint(run, state, config.model, epoch)
                 if epoch == settings.epochs or time.perf_counter() - drawn > _DRAWN_SECONDS:
@@ -74,7 +75,7 @@ def _train(config: RunConfig, splits: Splits, run: Path, device: str, resume: bo
 
 
 def steps_per_epoch(config: RunConfig, splits: Splits) -> int:
-    """The batches of an epoch: every image once, in batches of equal size to within one image."""
+    """The number of batches of an epoch: every image once, in batches of equal size to within one image."""
     return math.ceil(len(splits.train.labels) / config.training.batch_size)
 
 
@@ -86,12 +87,14 @@ def rates_of_run(config: RunConfig, splits: Splits) -> list[float]:
     return [learning_rate(step, total, warmup, *ends) for step in range(total)]
 
 
-def _runner(state: TrainState, config: RunConfig, splits: Splits, device: str) -> HostSteps | DeviceSteps:
+def _runner(
+    state: TrainState, config: RunConfig, splits: Splits, device: str, rates: list[float]
+) -> HostSteps | DeviceSteps:
     """What computes the steps: queued on a GPU, one after another on a CPU or with the readable functions."""
     if device == "cuda" and config.training.ops != "reference":
         from minivit.training.device_steps import DeviceSteps
 
-        return DeviceSteps(state, config, splits, rates_of_run(config, splits))
+        return DeviceSteps(state, config, splits, rates)
     return HostSteps(state, config, splits, device)
 
 
@@ -103,13 +106,13 @@ def _epoch(
     progress: Progress,
     device: str,
     runner: HostSteps | DeviceSteps,
+    rates: list[float],
 ) -> EpochRow:
     settings, steps = config.training, steps_per_epoch(config, splits)
-    rates = rates_of_run(config, splits)
     order = generator(Key(settings.seed, "shuffle", epoch)).permutation(len(splits.train.labels))
     start = time.perf_counter()
     runner.begin(epoch, np.array_split(order, steps))
-    sums = Totals(0.0, 0, 0.0, 0, 0)
+    sums = Totals()
     for i in range(steps):
         runner.step(i, rates[state.step])
         if i + 1 == steps or runner.due():
@@ -135,9 +138,11 @@ def _epoch(
 
 def _check_finite(sums: Totals, epoch: int, step: int, rate: float) -> None:
     """Raises MinivitError if the loss or a gradient's norm is no number any more."""
-    if not math.isfinite(sums.loss) or not math.isfinite(sums.norm):
+    for name, total in (("loss", sums.loss), ("gradient's norm", sums.norm)):
+        if math.isfinite(total):
+            continue
         raise MinivitError(
-            f"the loss became {sums.loss} at epoch {epoch}, step {step}; the usual cure is a smaller "
+            f"the {name} became {total} at epoch {epoch}, step {step}; the usual cure is a smaller "
             f"--learning-rate (it was {rate:g}) or a longer --warmup-epochs"
         )
 
@@ -164,7 +169,8 @@ def _finish(state: TrainState, config: RunConfig, splits: Splits, run: Path, dev
     """Look at the test images, once."""
     score = evaluate(state.params.tree, splits.test, config.model, config.inputs, device, _how(config))
     write_results(run, score)
-    few = take(splits.test, np.arange(min(20, len(splits.test.labels))))
+    count = len(splits.test.labels)  # in a folder the images lie class by class: some of each are shown
+    few = take(splits.test, np.linspace(0, count - 1, min(20, count)).astype(np.int64))
     probabilities = predict(state.params.tree, few.images, config.model, config.inputs, device, _how(config))
     save_predictions(few.images, few.labels, probabilities, few.classes, run / "predictions.png")
     return score

@@ -38,7 +38,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(figures, refresh=False)
-            self.bar.update()
+            self.bar.update((epoch - 1) * self.steps_per_epoch + step - self.bar.n)
         elif time.perf_counter() - self.last_line > _PLAIN_SECONDS:
             self._line(f"epoch {epoch}/{self.epochs}  step {step}/{self.steps_per_epoch}  {figures}")
 

@@ -11,8 +11,10 @@ checkpoints/       see checkpoint.py
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 import platform
@@ -57,21 +59,30 @@ def new_run_directory(out: Path | None, dataset: str) -> Path:
 
     Raises MinivitError if `out` holds anything, or cannot be made.
     """
-    path = _free_directory(dataset) if out is None else out
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise MinivitError(f"{path} is there and not empty; choose another --out, or go on with --resume {path}")
+        if out is None:
+            return _next_directory(dataset)
+        path = out
+        if path.exists() and not path.is_dir():
+            raise MinivitError(f"{path} is a file; choose another --out, for a directory")
+        if path.exists() and any(path.iterdir()):
+            more = f", or go on with --resume {path}" if (path / "config.toml").is_file() else ""
+            raise MinivitError(f"{path} is there and not empty; choose another --out{more}")
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MinivitError(f"{path} cannot be made ({error.strerror}); choose another --out") from error
+        where = out or Path("runs")
+        raise MinivitError(f"{where} cannot be made ({error.strerror}); choose another --out") from error
     return path
 
 
-def _free_directory(dataset: str) -> Path:
-    number = 1
-    while (path := Path("runs") / f"{dataset}-{number}").exists():
-        number += 1
-    return path
+def _next_directory(dataset: str) -> Path:
+    """Make the first runs/<dataset>-<number> that is not there; of two runs that begin at once, each its own."""
+    for number in itertools.count(1):
+        path = Path("runs") / f"{dataset}-{number}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise AssertionError("numbers do not end")
 
 
 def start_run(run: Path, config: RunConfig, device: str = "cpu") -> None:

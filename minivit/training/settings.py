@@ -5,23 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from minivit.arrays import DeviceName
+from minivit.data.load import DatasetName
 from minivit.errors import MinivitError
-from minivit.fields import setting
+from minivit.fields import parse_fields, setting
+from minivit.ops import OpsName
 
-DatasetName = Literal["shapes", "cifar10", "cifar100", "folder"]
 OptimizerName = Literal["adamw", "sgd"]
-DeviceName = Literal["auto", "cpu", "cuda"]
-OpsName = Literal["auto", "cpu", "cuda", "reference"]
 GraphName = Literal["auto", "off"]
 PrecisionName = Literal["auto", "float32", "tf32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which images."""
+    """Which images. Raises MinivitError for a value that is none of the field's."""
 
     dataset: DatasetName = setting("shapes", "what to learn: built-in shapes, CIFAR, or a folder of images")
     data_dir: str = setting("", "where the images lie; empty: CIFAR is downloaded once to a cache")
+
+    def __post_init__(self) -> None:
+        parse_fields(self)
 
 
 # The built-in shapes are easier than photographs: a smaller model learns them within a minute or two. What a
@@ -68,6 +71,7 @@ class TrainSettings:
     threads: int = setting(0, "cores to compute on; 0 means all. Results do not depend on it")
 
     def __post_init__(self) -> None:
+        parse_fields(self)
         for name, low in (
             ("epochs", 1),
             ("batch_size", 1),

@@ -44,11 +44,11 @@ class StepResult(NamedTuple):
 class Totals(NamedTuple):
     """Sums over the steps of an epoch so far."""
 
-    loss: float  # over images
-    correct: int
-    norm: float  # of the gradients before clipping, over steps
-    images: int
-    steps: int
+    loss: float = 0.0  # over images
+    correct: int = 0
+    norm: float = 0.0  # of the gradients before clipping, over steps
+    images: int = 0
+    steps: int = 0
 
 
 def fresh_state(params: ViTParams, settings: TrainSettings) -> TrainState:

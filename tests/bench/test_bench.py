@@ -11,7 +11,8 @@ from minivit.bench.ours import ours
 from minivit.bench.theirs import theirs
 from minivit.bench.timing import median_ratio, median_seconds, seconds_of
 from minivit.bench.workload import Workload, products, step_operations
-from minivit.model import ViTConfig, variant
+from minivit.errors import MinivitError
+from minivit.model import ViTConfig, count_params, named, variant
 from minivit.training.settings import TrainSettings
 
 CONFIG = ViTConfig(image_size=16, patch_size=4, width=24, depth=2, heads=3, classes=5)
@@ -96,3 +97,31 @@ def test_memory_grows_with_what_is_kept():
     wide = Workload(ViTConfig(width=192, depth=6, heads=3), 64, TrainSettings())
     kept, again = (peak_megabytes(wide._replace(settings=TrainSettings(recompute=r)), "minivit") for r in (False, True))
     assert 20.0 < again < kept < 1000.0
+
+
+def test_sincos_positions_are_the_same_model_too():
+    pytest.importorskip("torch")
+    workload = SMALL._replace(config=CONFIG.replace(positions="sincos"))
+    logits = np.concatenate(ours(workload).forward())
+    assert np.abs(theirs(workload).forward() - logits).max() < 1e-4 * np.abs(logits).max()
+
+
+def test_the_same_parameters_decay():
+    """Weight matrices, and neither the class token nor the positions."""
+    pytest.importorskip("torch")
+    from minivit.bench.theirs import _adamw, _model
+    from minivit.model import flatten
+
+    settings = TrainSettings(weight_decay=0.3, adam_eps=1e-5)
+    decayed, others = _adamw(_model(SMALL), settings).param_groups
+    params = SMALL.params()
+    weights = [x.size for name, x in named(params) if name.endswith("_weight")]
+    assert sum(p.numel() for p in decayed["params"]) == sum(weights) <= flatten(params).decayed
+    assert sum(p.numel() for p in others["params"]) == count_params(CONFIG) - sum(weights)
+    assert (decayed["weight_decay"], others["weight_decay"], decayed["eps"]) == (0.3, 0.0, 1e-5)
+
+
+def test_another_optimiser_is_not_compared():
+    pytest.importorskip("torch")
+    with pytest.raises(MinivitError, match="compares AdamW, but optimizer is 'sgd'"):
+        theirs(SMALL._replace(settings=TrainSettings(optimizer="sgd")))

@@ -260,12 +260,15 @@ FUNCTION_BUGS = {
     ),
     "pre_norm: the branch's way forgotten": (
         CASES["pre_norm"],
-        lambda dy, cache: (dy[0], *fn.layer_norm_backward(dy[1], cache)[1:]),
+        lambda dy, cache: (dy[..., 0, :], *fn.layer_norm_backward(dy[..., 1, :], cache)[1:]),
     ),
-    "pre_norm: the stream's way forgotten": (CASES["pre_norm"], lambda dy, cache: fn.layer_norm_backward(dy[1], cache)),
+    "pre_norm: the stream's way forgotten": (
+        CASES["pre_norm"],
+        lambda dy, cache: fn.layer_norm_backward(dy[..., 1, :], cache),
+    ),
     "pre_norm: both ways by the norm": (
         CASES["pre_norm"],
-        lambda dy, cache: fn.layer_norm_backward(dy[0] + dy[1], cache),
+        lambda dy, cache: fn.layer_norm_backward(dy[..., 0, :] + dy[..., 1, :], cache),
     ),
     "class token: mean over the batch": (CASES["prepend_class_token"], class_token_mean),
     "class token: at the other end": (CASES["prepend_class_token"], class_token_at_the_end),

@@ -42,6 +42,7 @@ def test_against_torch(capsys, small, tmp_path):
     found = json.loads(outcome.out)
     assert set(found) == KEYS | TORCH_KEYS | RATIOS
     assert all(found[name] > 0.0 for name in RATIOS)
+    assert found["ratio_memory"] == found["peak_memory_mb"] / found["torch_peak_memory_mb"]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -80,3 +81,16 @@ def test_without_torch_the_comparison_is_refused(capsys, small, monkeypatch):
     assert 'pip install -e ".[torch]"' in refused(
         capsys, "bench", "--config", small, "--rounds", "1", "--against", "torch"
     )
+
+
+def test_a_file_s_settings_hold_where_no_flag_says_otherwise(capsys, small):
+    small.write_text(small.read_text() + 'ops = "reference"\nthreads = 1\nskip_unread = false\n')
+    found = json.loads(minivit(capsys, "bench", "--config", small, "--rounds", 1, "--json").out)
+    assert (found["ops"], found["threads"], found["all_tokens"]) == ("reference", 1, True)
+    found = json.loads(minivit(capsys, "bench", "--config", small, "--rounds", 1, "--json", "--threads", 2).out)
+    assert (found["ops"], found["threads"]) == ("reference", 2)
+
+
+def test_a_file_s_precision_is_not_passed_over(capsys, small):
+    small.write_text(small.read_text() + 'precision = "bfloat16"\n')
+    assert "precision 'bfloat16' needs an NVIDIA GPU" in refused(capsys, "bench", "--config", small)

@@ -41,11 +41,12 @@ def test_with_no_argument_everything_is_checked_within_seconds(capsys):
     assert lines[-1].startswith(f"{len(CATALOG)} of {len(CATALOG)} right, in ")
 
 
-def test_json_is_a_list_of_objects_with_five_keys(capsys):
+def test_json_is_a_list_of_objects(capsys):
     found = rows(minivit(capsys, "gradcheck", "--json", "softmax", "gelu", "vit"))
     assert [row["name"] for row in found] == ["softmax", "gelu_tanh", "gelu_erf", "vit"]
     for row in found:
-        assert list(row) == ["name", "tensor", "error", "tolerance", "seconds"]
+        assert {"name", "tensor", "error", "tolerance", "seconds", "passed", "verdict", "note"} <= set(row)
+        assert row["passed"]
         assert 0.0 <= row["error"] <= row["tolerance"] == 1e-12
         assert row["seconds"] > 0.0
     assert found[0]["tensor"] == "dx"
@@ -179,3 +180,47 @@ def test_a_shape_that_is_none(capsys, layers, shape):
 def test_a_pair_that_fails_is_one_line(capsys, layers, change, said):
     layers.write_text(change(RIGHT))
     assert said in refused(capsys, "gradcheck", f"{layers}:twice")
+
+
+def test_a_file_that_ends_the_program_is_refused(capsys, tmp_path):
+    path = tmp_path / "ends.py"
+    path.write_text(f"{RIGHT}\nraise SystemExit(0)\n")
+    assert "ends.py cannot be run: SystemExit: 0" in refused(capsys, "gradcheck", f"{path}:twice")
+
+
+def test_nothing_to_check_is_not_right(capsys, layers):
+    assert "--shape x=3,0,2 holds no numbers" in refused(capsys, "gradcheck", f"{layers}:twice", "--shape", "x=3,0,2")
+
+
+def test_what_was_not_checked_is_said(capsys, tmp_path):
+    path = tmp_path / "layers.py"
+    path.write_text(RIGHT.replace("2.0 * x * w,", "2.0 * x * w**3,").replace("(2.0 * dy * x)", "(6.0 * dy * x * w**2)"))
+    outcome = minivit(capsys, "gradcheck", f"{path}:twice", "--method", "adjoint")
+    assert "1 of 1 right, as far as they were checked" in outcome.out or outcome.code == 1
+    (found,) = rows(minivit(capsys, "gradcheck", f"{path}:twice", "--method", "adjoint", "--json"))
+    assert found["note"] == "not linear in w: not checked"
+
+
+def test_json_says_whether_it_passed_and_why_not(capsys, tmp_path):
+    path = tmp_path / "layers.py"
+    path.write_text(RIGHT.replace("2.0 * dy * w,", "-2.0 * dy * w,"))
+    (found,) = rows(minivit(capsys, "gradcheck", f"{path}:twice", "--json"))
+    assert (found["tensor"], found["passed"], found["verdict"]) == ("dx", False, "the sign is wrong")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["softmax", "--seed", "-1"], "--seed is -1; expected 0 or more"),
+        (["--model", "micro/5"], "variant 'micro/5' is not known; expected one of Ti/16"),
+        (["--model", "none.toml"], "none.toml cannot be read"),
+    ],
+)
+def test_what_else_is_refused(capsys, words, said):
+    assert said in refused(capsys, "gradcheck", *words)
+
+
+@pytest.mark.parametrize("word", ["layers:twice", "layers.twice"])
+def test_a_file_without_its_ending_is_recognised(capsys, layers, monkeypatch, word):
+    monkeypatch.chdir(layers.parent)
+    assert "Did you mean layers.py:twice?" in refused(capsys, "gradcheck", word)

@@ -1,7 +1,9 @@
 """The command line as a whole: help, version, no command, and `python -m minivit`."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers.command import minivit, refused
@@ -62,3 +64,61 @@ def test_runs_as_a_module_without_a_traceback(tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
+
+
+LAYER = '''
+def größe(x):
+    """x (B, D)"""
+    return 2.0 * x, None
+
+def größe_backward(dy, cache):
+    return 2.0 * dy
+'''
+
+
+def ended(words, **how):
+    done = subprocess.run(
+        [sys.executable, "-m", "minivit", *words], stderr=subprocess.PIPE, text=True, check=False, **how
+    )
+    return done, done.stderr.strip().splitlines()
+
+
+def test_an_output_that_is_full_is_one_line():
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with open("/dev/full", "w") as full:
+        done, lines = ended(["gradcheck", "softmax"], stdout=full)
+    assert done.returncode == 2
+    assert lines == ["minivit: the output cannot be written (No space left on device); send it somewhere else"]
+
+
+def test_an_output_that_is_closed_is_no_error():
+    command = f"{sys.executable} -m minivit gradcheck softmax >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_letters_that_a_terminal_has_not_are_no_error(tmp_path):
+    path = tmp_path / "layer.py"
+    path.write_text(LAYER, encoding="utf-8")
+    how = {"env": os.environ | {"PYTHONIOENCODING": "ascii"}, "stdout": subprocess.PIPE}
+    done, lines = ended(["gradcheck", str(path)], **how)
+    assert (done.returncode, lines) == (0, [])
+    assert r"gr\xf6\xdfe" in done.stdout
+
+
+def test_what_may_not_be_read_is_named(capsys, monkeypatch):
+    def fail(options):
+        raise PermissionError(13, "Permission denied", "runs/locked")
+
+    monkeypatch.setattr("minivit.cli.eval.run", fail)
+    said = "minivit: runs/locked cannot be read or written (Permission denied); check that you may"
+    assert refused(capsys, "eval", "run") == said
+
+
+def test_memory_that_does_not_suffice_is_one_line(capsys, tmp_path):
+    path = tmp_path / "layer.py"
+    path.write_text(LAYER, encoding="utf-8")
+    said = refused(capsys, "gradcheck", path, "--shape", "x=10000000,10000000")
+    assert said.startswith("minivit: the memory does not suffice: Unable to allocate")
+    assert "choose a smaller model, batch, image or array" in said

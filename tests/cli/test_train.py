@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import re
 import shutil
 import sys
 import tomllib
@@ -11,8 +13,12 @@ import pytest
 from helpers.cifar_files import random_images, write_binary, write_python
 from helpers.command import TINY, minivit, picture_folder, refused
 
+from minivit.errors import MinivitError
 from minivit.training import loop
+from minivit.training.checkpoint import save_checkpoint
+from minivit.training.run_directory import read_metrics
 from minivit.training.settings import SHAPES_PRESET
+from minivit.training.step import Totals
 
 
 @pytest.fixture
@@ -123,7 +129,36 @@ def test_what_changes_nothing_is_said(capsys, tmp_path, pictures):
     assert " in 1000 threads, by " in first.out
     again = minivit(capsys, "train", "--resume", run)
     assert again.code == 0
-    assert "all 1 epochs of this run are done: what is left is its test" in again.out
+    assert "all epochs of this run are done: it is tested once more" in again.out
+    (run / "results.json").unlink()
+    assert "are done: what is left is its test" in minivit(capsys, "train", "--resume", run).out
+
+
+def test_epochs_are_done_when_the_model_is_written(capsys, tmp_path, pictures, monkeypatch):
+    """The table of metrics is a file before; a run may end between the two."""
+    folder_run(capsys, pictures, tmp_path / "whole")
+
+    def killed(run, state, config, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        save_checkpoint(run, state, config, epoch)
+
+    monkeypatch.setattr(loop, "save_checkpoint", killed)
+    words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY)
+    assert minivit(capsys, *words).code == 130
+    assert len(read_metrics(tmp_path / "cut")) == 2
+    monkeypatch.undo()
+    resumed = minivit(capsys, "train", "--resume", tmp_path / "cut")
+    assert "are done" not in resumed.out
+    assert same_numbers(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_precision_that_the_device_has_not_is_refused_when_resuming_too(capsys, tmp_path, pictures):
+    folder_run(capsys, pictures, tmp_path / "r")
+    path = tmp_path / "r" / "config.toml"
+    path.write_text(path.read_text().replace('precision = "auto"', 'precision = "bfloat16"'))
+    line = refused(capsys, "train", "--resume", tmp_path / "r", "--device", "cpu")
+    assert "precision 'bfloat16' needs an NVIDIA GPU" in line
 
 
 def test_other_functions_after_a_stop_are_told(capsys, tmp_path, pictures):
@@ -243,7 +278,13 @@ def test_a_diverging_run_says_what_to_change_and_keeps_its_last_checkpoint(capsy
     line = refused(
         capsys, "train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "r", *TINY, *words
     )
+    assert re.search(r"the (loss|gradient's norm) became (inf|nan) at epoch", line)
     assert "--learning-rate" in line
+
+
+def test_an_endless_gradient_is_not_called_a_loss():
+    with pytest.raises(MinivitError, match="the gradient's norm became inf at epoch 1, step 2"):
+        loop._check_finite(Totals(loss=9000.0, norm=math.inf, images=3), 1, 2, 0.1)
 
 
 def test_resume_keeps_the_runs_configuration(capsys, tmp_path, pictures):

@@ -11,6 +11,7 @@ import pytest
 from minivit.data import download
 from minivit.data.download import Archive, fetch
 from minivit.errors import MinivitError
+from minivit.files import replacing
 
 BODY = os.urandom(700_000)
 FILE = "archive.tar.gz"
@@ -165,12 +166,17 @@ def test_the_target_appears_only_when_it_is_whole(server, tmp_path, monkeypatch)
 def test_old_remains_are_removed_and_fresh_ones_kept(server, tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir()
-    for name, age in (("old", 7200), ("new", 60)):
-        path = cache / f"{FILE}.{name}.part"
-        path.write_bytes(b"x")
-        os.utime(path, (time.time() - age,) * 2)
+    left = []
+    for age in (7200, 60):
+        with replacing(cache / FILE):
+            (name,) = [name for name in os.listdir(cache) if name not in left]
+            (tmp_path / name).write_bytes(b"x")  # as if the process ended here
+        (cache / FILE).unlink()
+        (tmp_path / name).rename(cache / name)
+        os.utime(cache / name, (time.time() - age,) * 2)
+        left.append(name)
     fetch("cifar10")
-    assert sorted(os.listdir(cache)) == [FILE, f"{FILE}.new.part"]
+    assert sorted(os.listdir(cache)) == sorted([FILE, left[1]])
 
 
 def test_a_cache_that_cannot_be_written_is_named(server, tmp_path):

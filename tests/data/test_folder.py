@@ -142,3 +142,15 @@ def test_all_bad_pictures_are_named_at_once(whole):
     message = refusal(whole)
     assert f"; 11 more cannot be read either ({bad[1]}, " in message
     assert message.endswith(f"{bad[10]}, ...)")
+
+
+def test_the_folder_of_the_training_images_is_not_the_data_s(whole):
+    with pytest.raises(MinivitError, match=f"holds the training images alone: pass the folder it lies in, {whole}$"):
+        folder_splits(whole / "train", (6, 8))
+
+
+def test_files_of_other_kinds_alone_are_said(whole):
+    folder = whole / "train" / "fish"
+    folder.mkdir()
+    (folder / "a.gif").touch()
+    assert f"the class folder {folder} holds no pictures, but 1 other files: expected" in refusal(whole)

@@ -133,3 +133,49 @@ def test_files_that_cannot_be_used(tmp_path, text, said):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(MinivitError, match="is no file; expected a Python file"):
         pairs_in_file(tmp_path / "none.py", "f", {})
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise SystemExit", "exit(3)"])
+def test_a_file_that_ends_the_program_is_no_check_that_passed(tmp_path, end):
+    path = tmp_path / "ends.py"
+    path.write_text(f"import sys\n{LAYERS}\n{end}\n")
+    with pytest.raises(MinivitError, match=r"ends.py cannot be run: SystemExit.* \(ends.py, line \d+\)"):
+        pairs_in_file(path, "double", {})
+
+
+OWN = """
+def double(x):
+    "x (D,)"
+    return 2.0 * x, None
+
+def double_backward(dy, cache):
+    return 2.0 * dy
+"""
+
+
+def test_pairs_that_a_file_imports_are_not_its_own(tmp_path):
+    """Without a name only its own are checked; with one, or where it has no other, those too."""
+    path = tmp_path / "imports.py"
+    imported = "from minivit.functions import softmax, softmax_backward\n"
+    path.write_text(imported + OWN)
+    assert list(pairs_in_file(path, None, {})) == ["double"]
+    assert list(pairs_in_file(path, "softmax", {})) == ["softmax"]
+    path.write_text(
+        imported + "import functools\nhalf = functools.partial(softmax)\nhalf_backward = softmax_backward\n"
+    )
+    assert list(pairs_in_file(path, None, {"x": (3, 2)})) == ["half"]
+    path.write_text(imported)
+    assert list(pairs_in_file(path, None, {})) == ["softmax"]
+
+
+def test_the_backward_half_is_no_name(layers):
+    with pytest.raises(MinivitError, match="double_backward is the half of a pair; name the other, double"):
+        pairs_in_file(layers, "double_backward", {})
+
+
+def test_a_default_of_none_with_a_shape_is_drawn(tmp_path):
+    path = tmp_path / "optional.py"
+    path.write_text(OWN.replace("def double(x):", "def double(x, b=None, c=None):").replace("x (D,)", "x (D,), b (D,)"))
+    x, b, c = pairs_in_file(path, "double", {})["double"].args
+    assert x.shape == b.shape == (3,)
+    assert c is None

@@ -222,3 +222,9 @@ def test_letters_of_axes_come_from_the_docstring():
 def test_letters_of_minivit_s_functions(name, axes):
     case = CASES[name]
     assert {a.name: a.axes for a in make_pair(case.f, case.f_backward, case.args).floats} == axes
+
+
+def test_an_error_inside_numpy_is_placed_where_it_was_called():
+    sentence = refused(lambda x: (np.mean(x, axis=5), None), lambda dy, cache: dy, (X,))
+    assert "AxisError" in sentence
+    assert "(test_pair.py, line" in sentence

@@ -68,8 +68,6 @@ def test_any_field_can_be_changed_and_is_checked_again():
     assert (config.image_size, config.classes, config.dropout, config.width) == ((384, 384), 100, 0.1, 192)
     with pytest.raises(MinivitError, match="does not divide"):
         variant("Ti/16", image_size=100)
-    with pytest.raises(TypeError, match="dropuot"):
-        variant("Ti/16", dropuot=0.1)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
@@ -79,3 +77,8 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         variant("ti/16")
     with pytest.raises(MinivitError, match=r"variant 'resnet' is not known; expected one of .*small/4\.$"):
         variant("resnet")
+
+
+def test_an_unknown_field_is_a_sentence():
+    with pytest.raises(MinivitError, match=r"ViTConfig has no field 'widht'; it has .* Did you mean 'width'"):
+        variant("micro/4", widht=3)

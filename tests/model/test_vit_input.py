@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.cases import TINY, random_images, random_params
 
-from minivit.model import vit
+from minivit.model import vit, vit_backward
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 4), (3, 2, 4, 6), (3, 3, 6, 4), (3, 6, 4, 2), (3, 2, 12, 8)])
@@ -44,3 +44,9 @@ def test_images_of_another_precision_than_the_parameters_are_refused(dtype):
     params = random_params(TINY, dtype=np.float32)
     with pytest.raises(ValueError, match=rf"^vit: images of {np.dtype(dtype)} need .* expected float32, as"):
         vit(params, random_images(TINY, dtype=dtype), TINY)
+
+
+def test_a_gradient_of_another_shape_than_the_logits_is_named():
+    _, cache = vit(random_params(TINY), random_images(TINY), TINY)
+    with pytest.raises(ValueError, match=r"^vit_backward: dlogits \(3, 4\) need the shape of the logits, \(3, 3\)"):
+        vit_backward(np.zeros((3, 4)), cache)

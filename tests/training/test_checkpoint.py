@@ -89,3 +89,11 @@ def test_moments_of_another_optimiser_are_refused(tmp_path):
     save_checkpoint(tmp_path, state, CONFIG, 1)
     with pytest.raises(MinivitError, match="cannot be resumed"):
         load_moments(tmp_path, 1, fresh_moments(state.params.buffer, "adamw"), "cpu")
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_parameters_that_are_no_numbers_are_refused(tmp_path, state, value):
+    state.params.tree.norm_gain[3] = value
+    save_checkpoint(tmp_path, state, CONFIG, 1)
+    with pytest.raises(MinivitError, match=r"model.safetensors cannot be used: norm.weight holds nan or infinity"):
+        load_params(tmp_path / MODEL, CONFIG)

@@ -5,6 +5,8 @@ import pytest
 
 from minivit.data import Dataset, Splits
 from minivit.errors import MinivitError
+from minivit.fields import parse
+from minivit.model import ViTConfig
 from minivit.training.config import fit, read_run_config, read_values, to_toml
 from minivit.training.settings import TrainSettings
 
@@ -130,3 +132,36 @@ def test_an_impossible_setting_is_refused_by_name_and_value(field, value):
 def test_a_run_configuration_without_whole_inputs_is_refused(tmp_path, text):
     with pytest.raises(MinivitError, match="inputs"):
         read_run_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("optimizer", "adam"), ("epochs", 2.5), ("precision", "fp16"), ("flip", "maybe"), ("batch_size", True)],
+)
+def test_a_setting_of_another_kind_is_refused_in_python_too(field, value):
+    with pytest.raises(MinivitError, match=f"{field} is {value!r}; expected"):
+        TrainSettings(**{field: value})
+
+
+def test_numpy_s_numbers_are_numbers():
+    settings = TrainSettings(epochs=np.int64(3), learning_rate=np.float32(0.5))
+    assert (settings.epochs, settings.learning_rate) == (3, 0.5)
+    assert type(settings.epochs) is int
+    assert ViTConfig(depth=np.int64(2)).depth == 2
+
+
+@pytest.mark.parametrize("text", ["32x48xabc", "32x48x1", "x", "32x", "", "3.5"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(MinivitError, match=r"image_size is .*; expected one integer or two"):
+        parse("image_size", tuple[int, int], text)
+
+
+@pytest.mark.parametrize("std", ["0.0", "nan", "-1.0"])
+def test_inputs_that_nothing_can_be_divided_by_are_refused(tmp_path, std):
+    config = fit({}, splits())
+    path = tmp_path / "config.toml"
+    text = to_toml(config)
+    (line,) = [line for line in text.splitlines() if line.startswith("std = ")]
+    path.write_text(text.replace(line, f"std = [{', '.join([std] * config.model.channels)}]"))
+    with pytest.raises(MinivitError, match=r"\[inputs\] has mean .* and std .*; expected numbers, std above 0"):
+        read_run_config(path)

@@ -65,3 +65,14 @@ def test_a_terminal_gets_a_bar_with_the_figures_and_the_time_left():
     assert "validation loss 1.250" in text
     assert shown.bar.n == 3
     assert shown.bar.total == 6
+
+
+def test_the_bar_stands_where_the_steps_do(monkeypatch):
+    """On a GPU the sums are read once a second, many steps at a time."""
+    monkeypatch.setattr("sys.stdout", Terminal())
+    progress = Progress(epochs=2, steps_per_epoch=1000)
+    progress.step(1, 400, 1.0, 0.5, 10.0)
+    assert progress.bar.n == 400
+    progress.step(2, 1000, 1.0, 0.5, 10.0)
+    assert progress.bar.n == 2000
+    progress.close()

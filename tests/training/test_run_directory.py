@@ -1,5 +1,7 @@
 """The run directory: what is written is read back, and what is no run is told apart."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from minivit.errors import MinivitError
@@ -44,3 +46,20 @@ def test_an_empty_directory_may_be_used_and_a_file_may_not(tmp_path):
 
 def test_the_environment_names_versions_and_machine():
     assert all(environment()[name] for name in ("minivit", "python", "numpy", "blas", "system", "cores"))
+
+
+def test_two_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
+    """Both have seen that number 1 is free."""
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: new_run_directory(None, "shapes"), range(40)))
+    assert len(set(made)) == 40
+
+
+def test_a_directory_that_is_no_run_is_not_to_be_resumed(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(MinivitError, match=r"is there and not empty; choose another --out$"):
+        new_run_directory(tmp_path, "x")
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(MinivitError, match=r"choose another --out, or go on with --resume"):
+        new_run_directory(tmp_path, "x")

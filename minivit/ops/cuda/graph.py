@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from minivit.errors import first_line
 from minivit.ops.cuda.products import Gemm, products_by
 
 _WORKSPACE = 32 * 2**20  # bytes that cuBLAS may use: what NVIDIA advises for Hopper
@@ -23,8 +24,7 @@ def why_no_graph() -> str | None:
         cublas = importlib.import_module("nvmath.bindings.cublas")
         cublas.destroy(cublas.create())  # only now is the library itself looked for
     except Exception as error:  # nvmath raises errors of its own where cuBLAS is missing
-        reason = str(error).splitlines()[0]
-        return f'nvmath-python cannot be used ({reason}); pip install -e ".[cuda12]" or ".[cuda13]"'
+        return f'nvmath-python cannot be used ({first_line(error)}); pip install -e ".[cuda12]" or ".[cuda13]"'
     return None
 
 
@@ -90,9 +90,9 @@ class Graph:
                 self.stream.end_capture()
             if not isinstance(error, Exception):
                 raise
-            said = str(error).strip().splitlines() or [type(error).__name__]
             warnings.warn(
-                f"a step cannot be recorded as a CUDA graph here ({said[0]}); it goes on without", stacklevel=2
+                f"a step cannot be recorded as a CUDA graph here ({first_line(error)}); it goes on without",
+                stacklevel=2,
             )
             return None
 
