@@ -1,4 +1,4 @@
-"""How exact minivit's gradients are, measured: the largest error of each kind, in a minute or two.
+"""How exact minivit's gradients are, measured: the largest error of each kind.
 
     python examples/gradient_figures.py
 

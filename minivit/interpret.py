@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from minivit.arrays import Array, array_module, cast, wide
-
-Pair = tuple[int, int]
+from minivit.functions.patches import Size
 
 
 def attention_rollout(maps: Iterable[Array]) -> Array:
@@ -42,7 +41,7 @@ def attention_rollout(maps: Iterable[Array]) -> Array:
     return cast(rollout, maps[0].dtype)
 
 
-def rollout_images(maps: Iterable[Array], grid: Pair) -> Array:
+def rollout_images(maps: Iterable[Array], grid: Size) -> Array:
     """The rollout onto the patches as pictures (B, rows, columns), for a grid (rows, columns) of patches.
 
     With a class token it is that token's row, else the mean over all tokens: what the classifier read. The
@@ -57,7 +56,7 @@ def rollout_images(maps: Iterable[Array], grid: Pair) -> Array:
     return cast(xp.reshape(drawn, (-1, *grid)), rollout.dtype)
 
 
-def attention_distance(p: Array, grid: Pair, patch_size: Pair) -> Array:
+def attention_distance(p: Array, grid: Size, patch_size: Size) -> Array:
     """How far each head of p (B, K, T, T) looks on average, in pixels: (K,).
 
     The mean over images and patches of the distance between patch centres, weighted by attention. The class
@@ -74,7 +73,7 @@ def attention_distance(p: Array, grid: Pair, patch_size: Pair) -> Array:
     return cast(xp.mean(xp.sum(among * distance, axis=-1), axis=(0, 2)), p.dtype)
 
 
-def position_similarity(positions: Array, grid: Pair) -> Array:
+def position_similarity(positions: Array, grid: Size) -> Array:
     """Cosine similarity of each position embedding with every other: (rows, columns, rows, columns).
 
     positions (T, D) for a grid (rows, columns) of patches; the class token's, if there is one, is left out.
@@ -89,7 +88,7 @@ def position_similarity(positions: Array, grid: Pair) -> Array:
     return cast(xp.reshape(unit @ unit.T, (*grid, *grid)), positions.dtype)
 
 
-def filter_components(patch_weight: Array, patch_size: Pair, count: int) -> tuple[Array, Array]:
+def filter_components(patch_weight: Array, patch_size: Size, count: int) -> tuple[Array, Array]:
     """The first principal components of the embedding filters: pictures (count, C, P, P) and variance shares (count,).
 
     patch_weight (P*P*C, D) holds a filter in each column. A component is a unit vector of which the filters are
@@ -118,7 +117,7 @@ def _over(x: Array, total: Array) -> Array:
     return x / xp.where(total > 0, total, xp.ones_like(total))
 
 
-def _class_tokens(tokens: int, grid: Pair, name: str) -> int:
+def _class_tokens(tokens: int, grid: Size, name: str) -> int:
     """1 if there is a class token before the patches, else 0."""
     first = tokens - grid[0] * grid[1]
     if first not in (0, 1):
@@ -129,7 +128,7 @@ def _class_tokens(tokens: int, grid: Pair, name: str) -> int:
     return first
 
 
-def _distances(xp: Any, grid: Pair, patch_size: Pair) -> Array:
+def _distances(xp: Any, grid: Size, patch_size: Size) -> Array:
     """Distances (N, N) in pixels between the centres of the patches."""
     rows, columns = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
     down = (rows[:, None] - rows[None, :]) * patch_size[0]

@@ -135,6 +135,7 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
         "model": f"{config.depth} blocks, width {config.width}, {config.heads} heads, MLP {config.mlp_width}, "
         f"{config.tokens} tokens, {count_params(config)} parameters, GELU {config.gelu}",
         "batch": workload.batch,
+        "rounds": rounds,
         "device": workload.device,
         "threads": workload.settings.threads or cores(),
         "ops": choose_ops(workload.settings.ops, workload.device).__name__.rpartition(".")[2],

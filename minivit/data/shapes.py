@@ -2,8 +2,7 @@
 
 Each image shows one shape of random colour, size, place and slight rotation on a plain, shaded or
 striped background, with a few small marks and some noise. Position and colour say nothing about the
-class: a linear classifier on the pixels reaches about 55 %, a ViT of width 96 and depth 4 about 96 %
-after 60 000 images.
+class.
 """
 
 from __future__ import annotations

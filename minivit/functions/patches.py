@@ -15,17 +15,17 @@ from typing import NamedTuple
 
 from minivit.arrays import Array, array_module
 
-Pair = tuple[int, int]
+Size = tuple[int, int]
 
 
 class PatchesCache(NamedTuple):
     """What the backward pass of either direction needs: sizes only, no array."""
 
     image_shape: tuple[int, int, int, int]  # (B, C, H, W)
-    patch_size: Pair  # (height, width)
+    patch_size: Size  # (height, width)
 
 
-def patchify(x: Array, patch_size: Pair) -> tuple[Array, PatchesCache]:
+def patchify(x: Array, patch_size: Size) -> tuple[Array, PatchesCache]:
     """Cut x (B, C, H, W) into patches y (B, N, P*P*C). Returns y like x, and the cache.
 
     Raises ValueError if x is not 4-D or the patch (height, width) does not divide the image.
@@ -47,7 +47,7 @@ def patchify_backward(dy: Array, cache: PatchesCache) -> Array:
     return unpatchify(dy, cache.image_shape[2:], cache.patch_size)[0]
 
 
-def unpatchify(x: Array, image_size: Pair, patch_size: Pair) -> tuple[Array, PatchesCache]:
+def unpatchify(x: Array, image_size: Size, patch_size: Size) -> tuple[Array, PatchesCache]:
     """Lay patches x (B, N, P*P*C) out as an image y (B, C, H, W). Returns y like x, and the cache.
 
     Raises ValueError if x is not 3-D or does not hold the patches of such an image.
@@ -72,7 +72,7 @@ def unpatchify_backward(dy: Array, cache: PatchesCache) -> Array:
     return patchify(dy, cache.patch_size)[0]
 
 
-def _grid(image_size: Pair, patch_size: Pair) -> Pair:
+def _grid(image_size: Size, patch_size: Size) -> Size:
     """The number of patches (rows, columns) of an image (H, W)."""
     for name, size in (("image size", image_size), ("patch size", patch_size)):
         if not isinstance(size, tuple | list) or len(size) != 2:

@@ -28,7 +28,7 @@ class ResidualCache(NamedTuple):
 
 
 def pre_norm(z: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, LayerNormCache]:
-    """Where a branch leaves the stream z (..., D): x = layer_norm(z), by g and b (D,), goes into it, and z goes on.
+    """Layer norm of the stream z (..., D) where a branch leaves it: x = layer_norm(z), with gain g and bias b (D,).
 
     Returns x like z, and the cache. Raises ValueError if g or b is not of shape (D,).
     """

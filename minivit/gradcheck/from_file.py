@@ -20,7 +20,7 @@ from typing import Any
 
 from minivit.errors import MinivitError, nearest
 from minivit.gradcheck.catalog import Case, normal
-from minivit.gradcheck.pair import axes_in_docstring, said
+from minivit.gradcheck.pair import axes_in_docstring, describe
 
 Shape = tuple[int, ...]
 
@@ -64,7 +64,7 @@ def _run(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise MinivitError(f"{path} cannot be run: {said(error)}") from error
+        raise MinivitError(f"{path} cannot be run: {describe(error)}") from error
     finally:
         sys.path.pop(0)
     return module
@@ -82,7 +82,7 @@ def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed:
         try:
             found = given() if callable(given) else given
         except (Exception, SystemExit) as error:
-            raise MinivitError(f"{name}_args raised {said(error)}") from error
+            raise MinivitError(f"{name}_args raised {describe(error)}") from error
         if not isinstance(found, tuple | list):
             raise MinivitError(f"{name}_args is a {type(found).__name__}; expected a tuple of arguments, (x,) for one")
         return tuple(found)

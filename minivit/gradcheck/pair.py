@@ -71,7 +71,7 @@ class Pair:
         try:
             found = self.f_backward(dy, cache)
         except Exception as error:
-            raise GradcheckError(f"{name} raised {said(error)}") from error
+            raise GradcheckError(f"{name} raised {describe(error)}") from error
         if found is None:
             raise GradcheckError(f"{name} returned None; expected its gradients: is the last line a return?")
         # A NamedTuple of gradients is as good as a tuple; a list is what was meant.
@@ -131,10 +131,10 @@ class Pair:
     def _failed(self, error: Exception, args: Sequence[Any]) -> str:
         if any(is_complex(a) for a in args if hasattr(a, "dtype")):
             return (
-                f"takes no complex numbers, it raised {said(error)}; the complex step needs them: keep abs, float() "
-                "and real types off its path, or use method='central'"
+                f"takes no complex numbers, it raised {describe(error)}; the complex step needs them: keep abs, "
+                "float() and real types off its path, or use method='central'"
             )
-        return f"raised {said(error)}"
+        return f"raised {describe(error)}"
 
 
 def make_pair(
@@ -249,7 +249,7 @@ def _kind(thing: Any) -> str:
     return "None" if thing is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def said(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """The error in one line, with the place where it happened: the last that is not Python's, NumPy's or CuPy's own."""
     frames = list(traceback.extract_tb(error.__traceback__))
     libraries = [str(Path(str(sys.modules[name].__file__)).parent) for name in ("numpy", "cupy") if name in sys.modules]

@@ -15,7 +15,7 @@ import numpy as np
 
 from minivit.errors import MinivitError
 from minivit.gradcheck import GradcheckError, Report
-from minivit.gradcheck.pair import said
+from minivit.gradcheck.pair import describe
 from minivit.lessons.answers import find_exercise
 from minivit.lessons.exercise import Exercise
 
@@ -63,7 +63,7 @@ def _why_not_graded(error: Exception | SystemExit) -> str:
         if isinstance(cause, NotImplementedError):
             return "not written yet"
         cause = cause.__cause__
-    return f"WRONG\n   {error if isinstance(error, GradcheckError) else f'it raised {said(error)}'}"
+    return f"WRONG\n   {error if isinstance(error, GradcheckError) else f'it raised {describe(error)}'}"
 
 
 def _one_or_all(functions: tuple[Any, ...]) -> Any:

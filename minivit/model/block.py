@@ -5,7 +5,8 @@
 
 On the way back a residual sum hands its gradient to both sides, and where the branch left, both add up.
 
-Where nobody reads more than the first tokens of the last block, the class token, the others end at its attention.
+Where only the class token of the last block is read, the other tokens are needed as far as its attention, as keys
+and values, and go no further.
 
 Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), eqs. 2-3 (pre-norm).
 """

@@ -29,40 +29,14 @@ from minivit.ops.kernels import attention as heads_kernels
 from minivit.ops.kernels import gelu as gelu_kernels
 from minivit.ops.kernels.bias import add_bias, column_sums
 from minivit.ops.kernels.layer_norm import layer_norm_rows, layer_norm_rows_backward
-from minivit.ops.reference import (  # noqa: F401  (as they are: fast enough, or not in a step)
-    add_positions,
-    add_positions_backward,
-    attention,
-    attention_backward,
-    cross_entropy,
-    cross_entropy_backward,
-    drop_path,
-    drop_path_backward,
-    dropout,
-    dropout_backward,
-    first_tokens,
-    first_tokens_backward,
-    gelu,
-    gelu_backward,
-    patchify,
-    patchify_backward,
-    pool_class_token,
-    pool_class_token_backward,
-    pool_mean,
-    pool_mean_backward,
-    prepend_class_token,
-    prepend_class_token_backward,
-    residual,
-    residual_backward,
-    sincos_positions,
-    softmax,
-    softmax_backward,
-    unpatchify,
-    unpatchify_backward,
-)
 from minivit.randomness import Key
 
 __all__ = reference.__all__
+
+
+def __getattr__(name: str) -> Any:
+    """What has no twin here, because it is fast enough or not in a step, is the readable function."""
+    return getattr(reference, name)
 
 
 def _fits(*arrays: Any) -> bool:

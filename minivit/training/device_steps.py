@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
+import typing
 import weakref
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +137,7 @@ class DeviceSteps:
         )  # fmt: skip
         # A key on the device is not the model's own Key, but the fused functions take it as one.
         how = {"recompute": settings.recompute, "skip_unread": settings.skip_unread}
-        logits, cache = vit(self.weights.tree, x, model, key=cast(Any, key), ops=self.ops, **how)
+        logits, cache = vit(self.weights.tree, x, model, key=typing.cast(Any, key), ops=self.ops, **how)
         labels = self.labels[index]
         dlogits, losses, hits = cross_entropy_in_part(logits, labels, len(table["index"]), settings.label_smoothing)
         self._add(0, losses.sum())

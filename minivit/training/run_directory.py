@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib.metadata
 import io
 import itertools
 import json
@@ -88,7 +89,7 @@ def _next_directory(dataset: str) -> Path:
 def start_run(run: Path, config: RunConfig, device: str = "cpu") -> None:
     """Write what is known before the first step."""
     write_whole(run / "config.toml", to_toml(config))
-    found = environment() | {"ops": choose_ops(config.training.ops, device).__name__}
+    found = environment(device) | {"ops": choose_ops(config.training.ops, device).__name__}
     write_whole(run / "environment.json", json.dumps(found, indent=2) + "\n")
 
 
@@ -152,20 +153,33 @@ def score_as_json(score: Score) -> dict[str, float | int]:
     return {"test_accuracy": score.accuracy, "test_loss": score.loss, "images": score.images}
 
 
-def environment() -> dict[str, object]:
-    """Versions and machine, for whoever wants to repeat a run."""
+def environment(device: str = "cpu") -> dict[str, object]:
+    """Versions and machine, for whoever wants to repeat a run on "cpu" or "cuda"."""
     import numpy as np
 
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    return {
+    found: dict[str, object] = {
         "minivit": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "numba": _version("numba"),
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
     }
+    if device == "cuda":
+        import cupy
+
+        found |= {"cupy": cupy.__version__, "gpu": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()}
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from helpers.kernel_sources import Parameter, signatures
 from minivit.ops.cuda.gather import PIECES
-from minivit.ops.cuda.source import Build, Parameter, signatures
+from minivit.ops.cuda.source import Build
 
 _INTEGERS = {
     "int": np.dtype(np.int32),

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from helpers import cuda_on_cpu
+from helpers.kernel_sources import kernel_files
 from helpers.stand_in_blas import CUPY_HANDLE, Setting, cupy_core, cupy_cublas, tf32
 from helpers.stand_in_blas import nvmath_cublas as nvmath_cublas
 from helpers.stand_in_stream import Event, Stream, Waits, get_elapsed_time, recorder, synchronize
-from minivit.ops.cuda.source import Build, kernel_files, source
+from minivit.ops.cuda.source import Build, source
 
 kernels: Any = cuda_on_cpu  # what runs them
 FUNCTIONS = [

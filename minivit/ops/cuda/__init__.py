@@ -11,6 +11,8 @@ wider. Each has the name and signature of its readable function in `minivit.func
 arrays it is not made for. float32 is multiplied as TF32 unless `products.exact_products()` holds.
 """
 
+from typing import Any
+
 from minivit.ops import reference
 from minivit.ops.cuda.attention import multi_head_attention, multi_head_attention_backward  # noqa: F401
 from minivit.ops.cuda.embedding import add_positions_backward  # noqa: F401
@@ -30,31 +32,10 @@ from minivit.ops.cuda.twins import (  # noqa: F401
     pre_norm,
     pre_norm_backward,
 )
-from minivit.ops.reference import (  # noqa: F401  (as they are: not hot, or not in a step)
-    add_positions,
-    attention,
-    attention_backward,
-    cross_entropy,
-    cross_entropy_backward,
-    drop_path,
-    drop_path_backward,
-    first_tokens,
-    first_tokens_backward,
-    gelu,
-    gelu_backward,
-    patchify,
-    patchify_backward,
-    pool_class_token,
-    pool_class_token_backward,
-    pool_mean,
-    pool_mean_backward,
-    prepend_class_token,
-    prepend_class_token_backward,
-    sincos_positions,
-    softmax,
-    softmax_backward,
-    unpatchify,
-    unpatchify_backward,
-)
 
 __all__ = reference.__all__
+
+
+def __getattr__(name: str) -> Any:
+    """What has no twin here, because it is not hot or not in a step, is the readable function."""
+    return getattr(reference, name)

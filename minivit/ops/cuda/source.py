@@ -54,32 +54,3 @@ def _inline(text: str, seen: set[str]) -> str:
 def without_pragma(path: Path) -> str:
     """The text of a header as it is put in place: it is put there once."""
     return path.read_text(encoding="utf-8").replace("#pragma once\n", "")
-
-
-class Parameter(NamedTuple):
-    """One parameter of a kernel."""
-
-    type: str  # "storage", "real", "int", "long", ...
-    pointer: bool
-    name: str
-
-
-_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
-
-
-def signatures(file: str) -> dict[str, tuple[Parameter, ...]]:
-    """The kernels of `file`.cu and their parameters."""
-    return {
-        name: tuple(_parameter(text) for text in parameters.split(","))
-        for name, parameters in _KERNEL.findall(source(file))
-    }
-
-
-def _parameter(text: str) -> Parameter:
-    words = text.replace("*", " * ").split()
-    return Parameter(" ".join(w for w in words[:-1] if w not in ("const", "*")), "*" in words, words[-1])
-
-
-def kernel_files() -> list[str]:
-    """Every kernel file's name."""
-    return sorted(path.stem for path in KERNELS.glob("*.cu"))

@@ -16,7 +16,8 @@ import numpy as np
 
 from helpers.kept import kept
 from helpers.kernel_arguments import checked
-from minivit.ops.cuda.source import KERNELS, Build, signatures, source, without_pragma
+from helpers.kernel_sources import signatures
+from minivit.ops.cuda.source import KERNELS, Build, source, without_pragma
 
 SHIM = Path(__file__).parent / "shim.h"
 AVAILABLE = shutil.which("g++") is not None

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 from helpers.cuda_builds import all_builds
+from helpers.kernel_sources import kernel_files, signatures
 from helpers.nvrtc import Nvrtc, folder
 from helpers.ptx import NEEDS
 
-from minivit.ops.cuda.source import Build, build, kernel_files, signatures, source
+from minivit.ops.cuda.source import Build, build, source
 
 BUILDS = all_builds()
 

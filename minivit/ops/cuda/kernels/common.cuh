@@ -1,4 +1,4 @@
-// What all kernels share: storage types, loads of several numbers at once, sums over a warp, random numbers.
+// What all kernels share: storage types, loads of several numbers at once, sums over a warp.
 //
 // STORAGE is the type of activations in memory, 16 for bfloat16, 32 for float and 64 for double; `real` is what
 // is computed in: float, or double where double is stored. Compiled with -DSTORAGE=16, 32 or 64.

@@ -1,4 +1,4 @@
-// Softmax of attention's scores: a warp takes a row of `columns` numbers that lie `stride` apart (rows padded to a
+// Softmax of attention's scores: a warp takes a row of `columns` numbers; rows lie `stride` apart (padded to a
 // multiple of 8 let the matrix products use the tensor cores). The scores' scale is folded in, forward and back.
 //
 //     p = softmax(scale s)        ds = scale p (dp - sum dp p)
