@@ -57,9 +57,9 @@ __device__ __forceinline__ void add_bias(storage* head, const storage* b) {
 }
 
 // A warp's rows `first` .. first + 15 of a result into memory, rows `step` apart, by way of shared memory of its own.
-__device__ __forceinline__ void put(Sum (&s)[PARTS], storage* own, storage* into, int step, int first) {
+__device__ __forceinline__ void store_rows(Sum (&s)[PARTS], storage* own, storage* into, int step, int first) {
     __syncwarp();
-    leave(s, own, PITCH);
+    store_shared(s, own, PITCH);
     __syncwarp();
     for (int i = threadIdx.x % WARP; i < 16 * HEAD / CHUNK; i += WARP) {
         const int row = i / (HEAD / CHUNK), at = i % (HEAD / CHUNK) * CHUNK;
@@ -70,7 +70,7 @@ __device__ __forceinline__ void put(Sum (&s)[PARTS], storage* own, storage* into
 }
 
 // s = softmax(scale q k'): the weights of a warp's 16 queries q, as factors. Columns beyond the last key become 0.
-__device__ __forceinline__ void weigh(Sum (&s)[TILES], const storage* q, const storage* k, real scale) {
+__device__ __forceinline__ void softmax_scores(Sum (&s)[TILES], const storage* q, const storage* k, real scale) {
 #pragma unroll
     for (int d = 0; d < PARTS; ++d) {
         const Factor rows = left(q + 16 * d, PITCH);
@@ -107,11 +107,11 @@ extern "C" __global__ void attention(const storage* qkv, const storage* b, real 
     __syncthreads();
 
     Sum p[TILES] = {}, out[PARTS] = {};
-    weigh(p, q + first * PITCH, k, scale);
+    softmax_scores(p, q + first * PITCH, k, scale);
 #pragma unroll
     for (int j = 0; j < TILES; ++j)
         for (int d = 0; d < PARTS; ++d) multiply(out[d], as_left(p[j]), right(v + 16 * j * PITCH + 16 * d, PITCH));
-    put(out, q + first * PITCH, y + start + head, WIDTH, first);
+    store_rows(out, q + first * PITCH, y + start + head, WIDTH, first);
 }
 
 // Sums over a warp's 16 rows into shared memory: its share of the bias's gradient.
@@ -157,7 +157,7 @@ extern "C" __global__ void attention_backward(const storage* dy, const storage* 
     __syncthreads();
 
     Sum p[TILES] = {}, ds[TILES] = {}, dq[PARTS] = {}, dk[PARTS] = {}, dv[PARTS] = {};
-    weigh(p, q + first * PITCH, k, scale);
+    softmax_scores(p, q + first * PITCH, k, scale);
 #pragma unroll
     for (int d = 0; d < PARTS; ++d) {
         const Factor rows = left(g + first * PITCH + 16 * d, PITCH);
@@ -165,15 +165,15 @@ extern "C" __global__ void attention_backward(const storage* dy, const storage* 
         for (int j = 0; j < TILES; ++j) multiply(ds[j], rows, right_transposed(v + 16 * j * PITCH + 16 * d, PITCH));
     }
     softmax_slopes(ds, p, scale);
-    const auto share = [&] {
-        leave(p, weights + first * SCORES_PITCH, SCORES_PITCH);
-        leave(ds, slopes + first * SCORES_PITCH, SCORES_PITCH);
+    const auto share_scores = [&] {
+        store_shared(p, weights + first * SCORES_PITCH, SCORES_PITCH);
+        store_shared(ds, slopes + first * SCORES_PITCH, SCORES_PITCH);
     };
-    if (!IN_PLACE) share();
+    if (!IN_PLACE) share_scores();
 #pragma unroll
     for (int j = 0; j < TILES; ++j)
         for (int d = 0; d < PARTS; ++d) multiply(dq[d], as_left(ds[j]), right(k + 16 * j * PITCH + 16 * d, PITCH));
-    if (IN_PLACE) { __syncthreads(); share(); }
+    if (IN_PLACE) { __syncthreads(); share_scores(); }
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < TILES; ++i) {
@@ -185,11 +185,11 @@ extern "C" __global__ void attention_backward(const storage* dy, const storage* 
         }
     }
     if (IN_PLACE) __syncthreads();
-    const auto finish = [&](Sum(&s)[PARTS], int part) {
-        put(s, unused + first * PITCH, dqkv + 3 * start + part * WIDTH + head, 3 * WIDTH, first);
+    const auto write_gradient = [&](Sum(&s)[PARTS], int part) {
+        store_rows(s, unused + first * PITCH, dqkv + 3 * start + part * WIDTH + head, 3 * WIDTH, first);
         add_up(s, sums + (part * TILES + warp) * HEAD);
     };
-    finish(dq, 0); finish(dk, 1); finish(dv, 2);
+    write_gradient(dq, 0); write_gradient(dk, 1); write_gradient(dv, 2);
     __syncthreads();
     for (int i = threadIdx.x; i < 3 * HEAD; i += TILES * WARP) {
         const int part = i / HEAD, column = i % HEAD;

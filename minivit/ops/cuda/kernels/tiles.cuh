@@ -20,25 +20,25 @@ __device__ __forceinline__ real factor_of(real x) { return STORAGE == 16 ? x : r
 
 // Where a lane finds its row of 16 bytes in a tile in shared memory, rows `pitch` apart: the lanes go down 16 rows
 // first, or down eight and ACROSS.
-template <bool ACROSS> __device__ __forceinline__ const storage* place(const storage* tile, int pitch) {
+template <bool ACROSS> __device__ __forceinline__ const storage* lane_row(const storage* tile, int pitch) {
     const int lane = threadIdx.x % WARP;
     return ACROSS ? tile + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * CHUNK
                   : tile + lane % 16 * pitch + lane / 16 * CHUNK;
 }
 
-// A tile whose rows lie along the sums that it is multiplied into.
+// A factor from a tile that is stored with the axis of summation along its rows.
 template <bool ACROSS> __device__ __forceinline__ Factor along_rows(const storage* tile, int pitch) {
     Factor f;
 #pragma unroll
-    for (int s = 0; s < STEPS; ++s) load_matrices<false>(place<ACROSS>(tile, pitch) + 8 * s, f.x + 4 * s);
+    for (int s = 0; s < STEPS; ++s) load_matrices<false>(lane_row<ACROSS>(tile, pitch) + 8 * s, f.x + 4 * s);
     return f;
 }
 
-// A tile whose columns do.
+// And from one that is stored with it down its columns.
 template <bool ACROSS> __device__ __forceinline__ Factor along_columns(const storage* tile, int pitch) {
     Factor f;
 #if STORAGE == 16
-    load_matrices<true>(place<ACROSS>(tile, pitch), f.x);
+    load_matrices<true>(lane_row<ACROSS>(tile, pitch), f.x);
 #else
     const storage* from = tile + threadIdx.x % 4 * 2 * pitch + threadIdx.x % WARP / 4;
 #pragma unroll
@@ -86,7 +86,7 @@ __device__ __forceinline__ int column_of(int i) {
 }
 
 // A warp's row of N tiles into shared memory, rows `pitch` apart.
-template <int N> __device__ __forceinline__ void leave(Sum (&s)[N], storage* into, int pitch) {
+template <int N> __device__ __forceinline__ void store_shared(Sum (&s)[N], storage* into, int pitch) {
     storage* from = into + threadIdx.x % WARP / 4 * pitch + threadIdx.x % 4 * 2;
 #pragma unroll
     for (int i = 0; i < 4 * N; ++i)
