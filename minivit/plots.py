@@ -42,7 +42,7 @@ def plot_accuracy(ax: Axes, rows: Sequence[EpochRow]) -> Axes:
     epochs = [row.epoch for row in rows]
     ax.plot(epochs, [100 * row.train_accuracy for row in rows], label="training (augmented)", **_TRAIN)
     ax.plot(epochs, [100 * row.validation_accuracy for row in rows], label="validation", **_VALIDATION)
-    ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
+    ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 103))  # a mark at 100 is whole
     return _dress(ax, epochs)
 
 
@@ -137,7 +137,7 @@ def _figure(width: float, height: float) -> Figure:
 def _dress(ax: Axes, epochs: Sequence[int]) -> Axes:
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if len(epochs) == 1:  # one point says nothing of how wide its axis should be
         ax.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
     ax.grid(alpha=0.3)

@@ -100,3 +100,12 @@ def test_step_times_are_stacked_beside_pytorch_s_and_the_floor():
     assert len({bar.get_hatch() for bar in ax.patches[:3]}) == 3, "told apart without colour"
     assert ax.get_lines()[0].get_xdata()[0] == 0.6
     assert ax.get_xlabel() == "seconds for a training step of 8 images"
+
+
+def test_one_epoch_is_marked_as_1():
+    row = EpochRow(1, 4, 1e-3, 1.5, 0.25, 1.25, 1.0, 1.0, 7.0, 1234.5)
+    for draw in (plot_loss, plot_accuracy):
+        ax = draw(Figure().subplots(), [row])
+        low, high = ax.get_xlim()
+        assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
+        assert ax.get_ylim()[1] > ax.lines[1].get_ydata()[0]
