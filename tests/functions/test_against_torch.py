@@ -19,7 +19,7 @@ from helpers.torch_model import kept, mlp, model, multi_head_attention, nn, patc
 TWINS = {
     "linear": lambda x, w, b: nn.linear(x, w.T, b),
     "layer_norm": lambda x, g, b: nn.layer_norm(x, g.shape, g, b, eps=1e-6),
-    "pre_norm": lambda z, g, b: torch.stack([z, nn.layer_norm(z, g.shape, g, b, eps=1e-6)]),
+    "pre_norm": lambda z, g, b: torch.stack([z, nn.layer_norm(z, g.shape, g, b, eps=1e-6)], dim=-2),
     "softmax": lambda x: nn.softmax(x, dim=-1),
     "attention": nn.scaled_dot_product_attention,
     "multi_head_attention": multi_head_attention,
