@@ -40,7 +40,7 @@ class Target(NamedTuple):
     """One line of the table to come."""
 
     name: str
-    case: Case
+    case: Case | MinivitError  # an error: what is missing to check it
     method: Method
     joint: bool = False
 
@@ -74,28 +74,35 @@ def run(options: argparse.Namespace) -> int:
         raise MinivitError(f"--seed is {options.seed}; expected 0 or more")
     started = time.perf_counter()
     reports: list[tuple[Report, float]] = []
-    skipped = []
+    skipped, refused = [], []
     for target in _targets(options):
         before = time.perf_counter()
         try:
             report = _checked(target, options)
-        except GradcheckError:
-            if target.method != "adjoint" or options.functions:
-                raise
-            skipped.append(target.name)  # it is linear in nothing
+        except MinivitError as error:
+            if isinstance(error, GradcheckError) and target.method == "adjoint" and not options.functions:
+                skipped.append(target.name)  # it is linear in nothing
+            else:
+                refused.append(error)  # the others are checked all the same
             continue
         reports.append((report, time.perf_counter() - before))
+    if not reports and refused:
+        raise refused[0]
     if options.json:
         print(json.dumps([_as_json(report, seconds) for report, seconds in reports], indent=2))
     else:
         _print(reports, time.perf_counter() - started)
         if skipped:
             print(f"not linear, so without an adjoint: {', '.join(skipped)}")
+    if refused:
+        raise MinivitError("; ".join(map(str, refused)))
     return 0 if all(report.passed for report, _ in reports) else 1
 
 
 def _checked(target: Target, options: argparse.Namespace) -> Report:
     case = target.case
+    if isinstance(case, MinivitError):
+        raise case
     try:
         with np.errstate(all="ignore"):  # what is not finite is a line of the report
             return check(

@@ -28,11 +28,13 @@ Shape = tuple[int, ...]
 _LENGTHS = (3, 5, 7, 4, 6, 9, 8, 11, 10, 13)
 
 
-def pairs_in_file(path: Path, name: str | None, shapes: Mapping[str, Shape], seed: int = 0) -> dict[str, Case]:
+def pairs_in_file(
+    path: Path, name: str | None, shapes: Mapping[str, Shape], seed: int = 0
+) -> dict[str, Case | MinivitError]:
     """The pair `name` of a Python file, or without a name all its pairs but those that it imports. Runs the file.
 
-    Raises MinivitError if the file cannot be read or run, holds no such pair, or says too little about its
-    arguments.
+    Of several pairs, one of whose arguments the file says too little comes as the error that says so.
+    Raises MinivitError if the file cannot be read or run, holds no such pair, or says too little about its arguments.
     """
     module = _run(path)
     functions = {n: f for n, f in vars(module).items() if callable(f)}
@@ -49,7 +51,15 @@ def pairs_in_file(path: Path, name: str | None, shapes: Mapping[str, Shape], see
         raise MinivitError(f"{path} has {name}, but no {name}_backward; expected both")
     else:
         names = [name]
-    return {n: Case(functions[n], functions[f"{n}_backward"], _arguments(module, n, shapes, seed)) for n in names}
+    found: dict[str, Case | MinivitError] = {}
+    for n in names:
+        try:
+            found[n] = Case(functions[n], functions[f"{n}_backward"], _arguments(module, n, shapes, seed))
+        except MinivitError as error:
+            if len(names) == 1:
+                raise
+            found[n] = error
+    return found
 
 
 def _run(path: Path) -> ModuleType:

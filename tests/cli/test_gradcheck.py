@@ -224,3 +224,13 @@ def test_what_else_is_refused(capsys, words, said):
 def test_a_file_without_its_ending_is_recognised(capsys, layers, monkeypatch, word):
     monkeypatch.chdir(layers.parent)
     assert "Did you mean layers.py:twice?" in refused(capsys, "gradcheck", word)
+
+
+def test_one_pair_that_cannot_be_checked_hides_no_other(capsys, tmp_path):
+    path = tmp_path / "layers.py"
+    bare = "def bare(x):\n    return 2.0 * x, None\n\ndef bare_backward(dy, cache):\n    return 2.0 * dy\n"
+    path.write_text(f"{bare}{RIGHT.replace('2.0 * dy * w,', '-2.0 * dy * w,')}")
+    outcome = minivit(capsys, "gradcheck", path)
+    assert outcome.code == 2
+    assert "the sign is wrong" in outcome.out
+    assert outcome.err.startswith("minivit: bare does not say the shape of x")
