@@ -66,6 +66,8 @@ def factor_between(found: Array, expected: Array, numbers: Mapping[str, float], 
     if abs(c + 1.0) <= precise:
         return "the sign is wrong"
     close = (name for value, name in _named_factors(numbers) if math.isclose(abs(c), value, rel_tol=max(precise, 1e-9)))
+    if _is_plain(abs(c)):  # a 2 is more often a 2 than the root of an axis that nobody named
+        close = (name for name in close if not ("axis" in name and ("sqrt" in name or "*" in name or "(" in name)))
     names = list(itertools.islice(dict.fromkeys(close), 3))
     sign = "-" if c < 0.0 else ""
     if found.size == 1 and not names and not _is_plain(abs(c)):

@@ -345,3 +345,11 @@ def test_axes_in_the_wrong_order_are_named_whatever_the_shape():
     found = said(LINEAR, lambda g, dy, cache: {"x": g["x"].transpose(2, 0, 1)}, "x")
     assert found.endswith("its axes are in the wrong order: transpose it by (1, 2, 0)")
     assert "transposed" not in said(LINEAR, lambda g, dy, cache: {"x": random(5, 4, 5, 3)}, "x")
+
+
+def test_a_plain_factor_is_no_root_of_an_axis_without_a_name():
+    def f(x):
+        return x**2, x
+
+    assert check(f, lambda dy, x: 4.0 * x * dy, (random(1, 4, 9),))["dx"].verdict == "off by the factor 2"
+    assert "= axis 1 of x" in check(f, lambda dy, x: 18.0 * x * dy, (random(1, 4, 9),))["dx"].verdict
