@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,3 +56,19 @@ def picture_folder(folder: Path, per_class: int = 12, size: tuple[int, int] = (3
                 pixels = rng.integers(base, base + 60, (*size, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(where / f"{i}.png")
     return folder
+
+
+def folder_run(capsys, pictures: Path, out: Path, *more: object) -> Outcome:
+    """A tiny run on a folder of pictures, which has to succeed."""
+    outcome = minivit(capsys, "train", "--dataset", "folder", "--data-dir", pictures, "--out", out, *TINY, *more)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def same_numbers(one: Path, other: Path) -> bool:
+    """Whether the metrics of two runs are the same, but for their times."""
+    tables = []
+    for run in (one, other):
+        with (run / "metrics.csv").open() as file:
+            tables.append([row[:-2] for row in csv.reader(file)])
+    return tables[0] == tables[1]

@@ -1,0 +1,94 @@
+"""`minivit train --resume`: a stopped run ends as it would have, and refuses what would change that."""
+
+import json
+
+import pytest
+from helpers.command import TINY, folder_run, minivit, picture_folder, refused, same_numbers
+
+from minivit.training import loop
+from minivit.training.checkpoint import save_checkpoint
+from minivit.training.run_directory import read_metrics
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(capsys, tmp_path, pictures, monkeypatch, optimizer):
+    more = ("--epochs", 3, "--dropout", 0.2, "--optimizer", optimizer, "--accumulate", 2)
+    folder_run(capsys, pictures, tmp_path / "whole", *more)
+    epoch = loop._epoch
+
+    def killed_in_epoch_3(state, config, splits, number, *rest):
+        if number == 3:
+            raise KeyboardInterrupt
+        return epoch(state, config, splits, number, *rest)
+
+    monkeypatch.setattr(loop, "_epoch", killed_in_epoch_3)
+    words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY, *more)
+    stopped = minivit(capsys, *words)
+    assert stopped.code == 130
+    assert stopped.err == f"minivit: stopped; go on with minivit train --resume {tmp_path / 'cut'}\n"
+    monkeypatch.undo()
+    resumed = minivit(capsys, "train", "--resume", tmp_path / "cut")
+    assert (resumed.code, resumed.err) == (0, "")
+    assert same_numbers(tmp_path / "whole", tmp_path / "cut")
+    for name in ("checkpoints/model.safetensors", "results.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_a_run_that_is_stopped_at_once_cannot_go_on(capsys, tmp_path, pictures, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_epoch", stopped)
+    words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY)
+    assert minivit(capsys, *words).err == "minivit: stopped; no epoch was finished\n"
+
+
+def test_epochs_are_done_when_the_model_is_written(capsys, tmp_path, pictures, monkeypatch):
+    """The table of metrics is a file before; a run may end between the two."""
+    folder_run(capsys, pictures, tmp_path / "whole")
+
+    def killed(run, state, config, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        save_checkpoint(run, state, config, epoch)
+
+    monkeypatch.setattr(loop, "save_checkpoint", killed)
+    words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY)
+    assert minivit(capsys, *words).code == 130
+    assert len(read_metrics(tmp_path / "cut")) == 2
+    monkeypatch.undo()
+    resumed = minivit(capsys, "train", "--resume", tmp_path / "cut")
+    assert "are done" not in resumed.out
+    assert same_numbers(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_precision_that_the_device_has_not_is_refused_when_resuming_too(capsys, tmp_path, pictures):
+    folder_run(capsys, pictures, tmp_path / "r")
+    path = tmp_path / "r" / "config.toml"
+    path.write_text(path.read_text().replace('precision = "auto"', 'precision = "bfloat16"'))
+    line = refused(capsys, "train", "--resume", tmp_path / "r", "--device", "cpu")
+    assert "precision 'bfloat16' needs an NVIDIA GPU" in line
+
+
+def test_other_functions_after_a_stop_are_told(capsys, tmp_path, pictures):
+    folder_run(capsys, pictures, tmp_path / "r", "--epochs", 1)
+    path = tmp_path / "r" / "environment.json"
+    found = json.loads(path.read_text())
+    assert found["ops"].startswith("minivit.ops.")
+    path.write_text(json.dumps(found | {"ops": "minivit.ops.other"}))
+    said = minivit(capsys, "train", "--resume", tmp_path / "r").err
+    assert said.startswith("note: the run began with minivit.ops.other, and goes on with minivit.ops.")
+
+
+def test_resume_keeps_the_runs_configuration(capsys, tmp_path, pictures):
+    folder_run(capsys, pictures, tmp_path / "r")
+    assert "--epochs cannot be changed" in refused(capsys, "train", "--resume", tmp_path / "r", "--epochs", 5)
+    more_pictures = picture_folder(tmp_path / "more", per_class=30)
+    line = refused(capsys, "train", "--resume", tmp_path / "r", "--data-dir", more_pictures)
+    assert "resume it on the images that it began with" in line
+    other = picture_folder(tmp_path / "other")
+    (other / "train/dark").rename(other / "train/night")
+    (other / "test/dark").rename(other / "test/night")
+    line = refused(capsys, "train", "--resume", tmp_path / "r", "--data-dir", other)
+    assert "'dark'" in line
+    assert "'light'" in line
