@@ -19,6 +19,8 @@ import numpy as np
 from minivit.errors import first_line, is_out_of_memory
 from minivit.threads import cores
 
+_FULL = "end what holds the GPU's memory: `nvidia-smi` names it"
+
 
 class Finding(NamedTuple):
     """One line of the report."""
@@ -129,6 +131,9 @@ def gpu_findings(cupy: Any, extra: str) -> Iterator[Finding]:
         properties = cupy.cuda.runtime.getDeviceProperties(0)
         free, total = cupy.cuda.runtime.memGetInfo()
     except Exception as error:
+        if is_out_of_memory(error):
+            yield Finding("GPU", f"its memory is full ({first_line(error).rstrip('.')})", _FULL, True)
+            return
         mend = "check `nvidia-smi`, and that CUDA_VISIBLE_DEVICES does not hide the GPU"
         yield Finding("GPU", f"none that CuPy can use ({first_line(error)})", mend, True)
         return
@@ -144,7 +149,7 @@ def gpu_result(cupy: Any, extra: str) -> Finding:
     except Exception as error:
         if is_out_of_memory(error):
             said = f"not even this check has room ({first_line(error).rstrip('.')})"
-            return Finding("result on the GPU", said, "end what holds the GPU's memory: `nvidia-smi` names it", True)
+            return Finding("result on the GPU", said, _FULL, True)
         text = str(error)
         if "cuda_bf16.h" in text or "could not open source file" in text or "Failed to find CUDA headers" in text:
             return Finding("result on the GPU", "CUDA's headers are missing", f'pip install -e ".[{extra}]"', True)
@@ -163,6 +168,8 @@ def graph_finding(extra: str) -> Finding:
     reason = why_no_graph()
     if reason is None:
         return Finding("CUDA graphs", f"nvmath-python {importlib.metadata.version('nvmath-python')}")
+    if "memory does not suffice" in reason:
+        return Finding("CUDA graphs", f"none ({reason.partition(';')[0]})", _FULL)
     return Finding(
         "CUDA graphs", f"none ({reason.partition(';')[0]}); --graph auto has no effect", f'pip install -e ".[{extra}]"'
     )

@@ -25,6 +25,12 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+_NO_MEMORY = ("CUBLAS_STATUS_ALLOC_FAILED", "cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "ALLOC_FAILED (3)")
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a GPU's memory did not suffice: the error is CuPy's, which need not be installed."""
-    return type(error).__name__ == "OutOfMemoryError"
+    """Whether a GPU's memory did not suffice: for arrays, or for what CUDA's libraries need beside them.
+
+    The errors are CuPy's and nvmath-python's, which need not be installed.
+    """
+    return type(error).__name__ == "OutOfMemoryError" or any(word in str(error) for word in _NO_MEMORY)

@@ -3,7 +3,7 @@
 import pytest
 
 import minivit
-from minivit.errors import MinivitError, nearest
+from minivit.errors import MinivitError, first_line, is_out_of_memory, nearest
 
 
 def test_it_is_the_value_error_that_a_program_catches():
@@ -23,3 +23,22 @@ def test_nearest_names_a_near_word_or_nothing(word, hint):
 def test_nearest_takes_any_iterable():
     assert nearest("tanhh", (form for form in ("tanh", "erf"))) == " Did you mean 'tanh'?"
     assert nearest("tanh", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "full"),
+    [
+        ("CUBLAS_STATUS_ALLOC_FAILED", True),
+        ("CUDA_ERROR_OUT_OF_MEMORY: out of memory", True),
+        ("cudaErrorMemoryAllocation: out of memory", True),
+        ("CUBLAS_STATUS_NOT_SUPPORTED", False),
+    ],
+)
+def test_what_says_that_a_gpu_s_memory_is_full(said, full):
+    """CuPy's OutOfMemoryError is for arrays; cuBLAS, modules and graphs need memory of their own."""
+    assert is_out_of_memory(RuntimeError(said)) == full
+
+
+def test_the_first_line_of_an_error_that_says_nothing_is_its_name():
+    assert first_line(ValueError("\nwrong\nand more")) == "wrong"
+    assert first_line(ValueError("")) == "ValueError"

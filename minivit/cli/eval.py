@@ -11,7 +11,7 @@ from minivit.arrays import choose_device, to_device
 from minivit.cli.train import check_same_classes
 from minivit.data import load
 from minivit.model.params import map_tree
-from minivit.training.evaluate import evaluate
+from minivit.training.evaluate import How, evaluate, no_more_than_a_step
 from minivit.training.run_directory import load_run, score_as_json
 
 
@@ -37,7 +37,8 @@ def run(options: argparse.Namespace) -> None:
     splits = load(config.data.dataset, options.data_dir or config.data.data_dir or None, config.model.image_size)
     check_same_classes(config, splits)
     params = map_tree(lambda x: to_device(x, device), params)
-    score = evaluate(params, splits.test, config.model, config.inputs, device)
+    how = How(batch=no_more_than_a_step(config.training, device))
+    score = evaluate(params, splits.test, config.model, config.inputs, device, how)
     if options.json:
         print(json.dumps(score_as_json(score)))
     else:

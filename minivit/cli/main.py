@@ -77,12 +77,13 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors that a user can mend are one line on stderr and a 2."""
     keep_freed_memory()
+    if sys.stdout is None:  # it was closed from the start
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     _speak_any_language()
     try:
         options = parser().parse_args(arguments)
         code = options.run_command(options)
-        if sys.stdout is not None:  # it may have been closed from the start
-            sys.stdout.flush()
+        sys.stdout.flush()
     except MinivitError as error:
         return _refused(str(error))
     except KeyboardInterrupt as stop:  # what can be done next may be said in it
@@ -97,11 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refused(f"the output cannot be written ({error.strerror or error}); send it somewhere else")
         return _refused(f"{error.filename} cannot be read or written ({error.strerror}); check that you may")
     except MemoryError as error:  # CuPy's, too
-        reason = first_line(error).rstrip(".")
-        if is_out_of_memory(error):
-            advice = "free some of it, or choose a smaller batch or --device cpu"
-            return _refused(f"the GPU's memory does not suffice: {reason}; {advice}")
-        return _refused(f"the memory does not suffice: {reason}; choose a smaller model, batch, image or array")
+        return _no_memory(error)
+    except Exception as error:  # cuBLAS's and CUDA's own have no class in common
+        if not is_out_of_memory(error):
+            raise
+        return _no_memory(error)
     return int(code or 0)  # a command that has no other outcome than success returns None
 
 
@@ -110,6 +111,14 @@ def _speak_any_language() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _no_memory(error: Exception) -> int:
+    reason = first_line(error).rstrip(".")
+    if is_out_of_memory(error):
+        advice = "free some of it, or choose a smaller batch or --device cpu"
+        return _refused(f"the GPU's memory does not suffice: {reason}; {advice}")
+    return _refused(f"the memory does not suffice: {reason}; choose a smaller model, batch, image or array")
 
 
 def _let_go_of_stdout() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from minivit.arrays import Array, array_module, to_device
 from minivit.data import Splits
 from minivit.data.augment import crop_and_flip_moves
+from minivit.errors import MinivitError, first_line, is_out_of_memory
 from minivit.model import Flat, ViTParams, named, vit, vit_backward
 from minivit.model.params import copied_as
 from minivit.ops import choose_ops
@@ -50,7 +51,7 @@ class DeviceSteps:
         # What the products read: the parameters themselves, or a copy in the storage type that follows them.
         self.weights: Flat = state.params if storage == real else copied_as(state.params, storage)
         self.ops = choose_ops(settings.ops, "cuda")
-        self.pictures = to_device(splits.train.images, "cuda")
+        self.pictures = _pictures(splits.train.images)
         self.labels = to_device(splits.train.labels.astype(np.int64), "cuda")
         mean, std = np.asarray(config.inputs.mean), np.asarray(config.inputs.std)
         self.scale, self.shift = (xp.asarray(x.astype(real)) for x in (1 / (255 * std), -mean / std))
@@ -66,6 +67,8 @@ class DeviceSteps:
             self.stream = xp.cuda.Stream()
             self.gemm, self.memory = nvmath_gemm(xp, self.stream), GraphMemory(xp)
             weakref.finalize(self, self.memory.pool.free_all_blocks)  # a pool that is forgotten keeps its memory
+            assert self.gemm.destroy is not None
+            weakref.finalize(self, self.gemm.destroy, self.gemm.handle).atexit = False
 
     def begin(self, epoch: int, batches: list[np.ndarray]) -> None:
         """Copy what the steps of an epoch need to know, and start its sums at 0."""
@@ -193,3 +196,17 @@ class DeviceSteps:
         loss, correct, norm = self.sums.get().tolist()
         self.last_read = time.perf_counter()
         return self.queued._replace(loss=loss, correct=round(correct) if correct == correct else 0, norm=norm)
+
+
+def _pictures(images: Array) -> Array:
+    """The training images (N, C, H, W) uint8 on the GPU. Raises MinivitError if they do not fit."""
+    try:
+        return to_device(images, "cuda")
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MinivitError(
+            f"the GPU's memory does not suffice for the training images, {images.nbytes / 2**30:.2g} GiB: "
+            f"{first_line(error).rstrip('.')}; choose fewer or smaller ones, or --ops reference, which keeps them "
+            "on the host"
+        ) from error

@@ -15,6 +15,7 @@ from minivit.ops import choose_ops
 from minivit.threads import in_parts
 from minivit.training.config import Inputs
 from minivit.training.precision import multiplied
+from minivit.training.settings import TrainSettings
 from minivit.training.step import PART
 
 
@@ -24,9 +25,15 @@ class How(NamedTuple):
     ops: str = "auto"
     threads: int = 0
     precision: str = "auto"
+    batch: int = 0  # images at once; 0: a part of a step on the CPU, 256 on a GPU
 
 
-AUTO = How()
+AUTO, _AT_ONCE = How(), 256
+
+
+def no_more_than_a_step(settings: TrainSettings, device: str) -> int:
+    """Images at once, for `How`: on a GPU as many as a step takes, where they are fewer, as there is room for these."""
+    return 0 if device == "cpu" else min(_AT_ONCE, -(-settings.batch_size // settings.accumulate))
 
 
 class Score(NamedTuple):
@@ -44,18 +51,17 @@ def logits_of(
     inputs: Inputs,
     device: str = "cpu",
     how: How = AUTO,
-    batch: int = 0,
 ) -> Iterator[Array]:
     """Logits (B, classes) in float32 on `device`, batch after batch, for images (N, C, H, W) uint8."""
     ops = choose_ops(how.ops, device)
-    batch = batch or (PART if device == "cpu" else 256)
+    batch = how.batch or (PART if device == "cpu" else _AT_ONCE)
     starts = range(0, len(images), batch)
 
     def part(i: int) -> Array:
         x = to_device(images[starts[i] : starts[i] + batch], device)
         x = normalise(x, inputs.mean, inputs.std, params.patch_weight.dtype)
         with multiplied(how.precision, device, how.ops):
-            return vit(params, x, config, ops=ops, skip_unread=True)[0]
+            return vit(params, x, config, ops=ops, recompute=True, skip_unread=True)[0]  # no cache is kept
 
     return in_parts(part, len(starts), how.threads) if device == "cpu" else map(part, range(len(starts)))
 

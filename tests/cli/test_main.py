@@ -122,3 +122,11 @@ def test_memory_that_does_not_suffice_is_one_line(capsys, tmp_path):
     said = refused(capsys, "gradcheck", path, "--shape", "x=10000000,10000000")
     assert said.startswith("minivit: the memory does not suffice: Unable to allocate")
     assert "choose a smaller model, batch, image or array" in said
+
+
+def test_what_cublas_lacks_is_memory_too(capsys, monkeypatch):
+    def fail(options):
+        raise RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")
+
+    monkeypatch.setattr("minivit.cli.eval.run", fail)
+    assert "the GPU's memory does not suffice: CUBLAS_STATUS_ALLOC_FAILED; free some" in refused(capsys, "eval", "run")

@@ -254,11 +254,8 @@ def _asarray(x: Any, dtype: Any = None) -> ndarray:
 
 module: Any = types.ModuleType("cupy")
 module.ndarray, module.asarray, module.array, module.RawModule = ndarray, _asarray, _asarray, RawModule
-for _name in FUNCTIONS:
-    setattr(module, _name, _function(_name))
-for _name in DTYPES:
-    setattr(module, _name, getattr(np, _name))
-module._core = cupy_core
+vars(module).update({name: _function(name) for name in FUNCTIONS} | {name: getattr(np, name) for name in DTYPES})
+module._core, module.__version__ = cupy_core, "0"
 module.lib = types.SimpleNamespace(
     stride_tricks=types.SimpleNamespace(
         sliding_window_view=lambda x, *given, **named: ndarray(
@@ -296,5 +293,7 @@ module.cuda = types.SimpleNamespace(
     get_elapsed_time=get_elapsed_time,
     MemoryPool=MemoryPool,
     using_allocator=lambda malloc: contextlib.nullcontext(),
-    runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError),
+    runtime=types.SimpleNamespace(
+        getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError, getDeviceProperties=lambda i: {"name": b"none"}
+    ),
 )

@@ -7,7 +7,8 @@ from minivit.data import Dataset, normalise
 from minivit.functions import cross_entropy, softmax
 from minivit.model import ViTConfig, init_params, vit
 from minivit.training.config import Inputs
-from minivit.training.evaluate import evaluate, logits_of, predict
+from minivit.training.evaluate import How, evaluate, logits_of, no_more_than_a_step, predict
+from minivit.training.settings import TrainSettings
 
 CONFIG = ViTConfig(image_size=8, patch_size=4, width=12, depth=1, heads=2, classes=3, dropout=0.5)
 INPUTS = Inputs(("a", "b", "c"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
@@ -44,7 +45,26 @@ def test_no_image_has_no_mean(model):
 
 def test_the_batch_size_changes_nothing_but_the_batches(model):
     images = data().images
-    parts = list(logits_of(model, images, CONFIG, INPUTS, batch=4))
+    parts = list(logits_of(model, images, CONFIG, INPUTS, how=How(batch=4)))
     assert [len(part) for part in parts] == [4, 4, 3]
-    [whole] = logits_of(model, images, CONFIG, INPUTS, batch=11)
+    [whole] = logits_of(model, images, CONFIG, INPUTS, how=How(batch=11))
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-12)
+
+
+def test_on_a_gpu_no_more_images_at_once_than_in_a_step():
+    settings = TrainSettings(batch_size=100, accumulate=3)
+    assert no_more_than_a_step(settings, "cuda") == 34
+    assert no_more_than_a_step(TrainSettings(batch_size=1024), "cuda") == 256
+    assert no_more_than_a_step(settings, "cpu") == 0
+
+
+def test_no_cache_is_kept_for_an_evaluation(monkeypatch):
+    given = []
+
+    def watched(*args, **how):
+        given.append(how["recompute"])
+        return vit(*args, **how)
+
+    monkeypatch.setattr("minivit.training.evaluate.vit", watched)
+    list(logits_of(init_params(CONFIG), data(3).images, CONFIG, INPUTS))
+    assert given == [True]

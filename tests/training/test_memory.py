@@ -63,15 +63,16 @@ def test_out_of_memory_is_one_sentence_with_numbers(xp: Any, monkeypatch: pytest
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("graph", ["off", "auto"])
-def test_wherever_memory_ends_it_is_one_sentence(graph: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_wherever_memory_ends_it_is_one_sentence(graph: Any, tmp_path: Any) -> None:
     """CuPy's own error, from the first parameter to the last step; with enough of it the run ends well."""
     if not software_gpu.started():
         pytest.skip("a GPU's memory is not filled here, the software GPU's is: pytest -m gpu --software-gpu")
     config, splits = tiny_run(batch_size=8, graph=graph, dropout=0.1)
     ended = []
-    for size in (1_000, 30_000, 100_000, 200_000, 2**26):
-        with monkeypatch.context() as patch:
-            software_gpu.leave(size, patch)
+    # A recording begins beyond cuBLAS's workspace: there memory ends while steps are recorded, and they go on without.
+    recording = range(2**25 + 150_000, 2**25 + 350_000, 20_000) if graph == "auto" else ()
+    for size in (1_000, 30_000, 100_000, 150_000, *recording, 2**26):
+        with software_gpu.leaves(size):
             try:
                 train(config, splits, tmp_path / str(size), "cuda")
                 ended.append("well")

@@ -162,3 +162,41 @@ def test_memory_of_graphs_is_given_back(xp: Any, nvmath: None, monkeypatch: pyte
     assert pool.total_bytes() > 0
     del steps
     assert pool.total_bytes() == 0
+
+
+def test_a_graph_that_filled_the_memory_while_it_was_recorded_is_not_launched(xp: Any, nvmath: None) -> None:
+    """CuPy's pool gives back what is unused then, the memory of what was recorded first among it."""
+    memory, work = GraphMemory(xp), xp.zeros(1)
+    graph = Graph(xp, xp.cuda.Stream(), nvmath_gemm(xp, xp.cuda.Stream()), memory)
+    fill = [False, True, False, False, False]  # the second call is recorded, and done again without
+
+    def add() -> None:
+        memory.full += fill.pop(0)
+        into = work[0:1]
+        into += 1
+
+    graph.run(add)
+    graph.run(add)
+    assert graph.graph is None
+    graph.run(add)
+    assert graph.graph is not None, "the next time it is recorded"
+    graph.stream.synchronize()
+    assert float(work[0]) == 3.0
+
+
+def test_a_graph_is_not_recorded_for_ever(xp: Any, nvmath: None) -> None:
+    """Once it is recorded anew, it is launched from then on, however often memory was full before."""
+    memory, work, calls = GraphMemory(xp), xp.zeros(1), []
+    graph = Graph(xp, xp.cuda.Stream(), nvmath_gemm(xp, xp.cuda.Stream()), memory)
+
+    def add() -> None:
+        calls.append(None)
+        into = work[0:1]
+        into += 1
+
+    for i in range(9):
+        memory.full += i in (3, 5)
+        graph.run(add)
+    assert len(calls) == 6  # done and recorded, three times
+    graph.stream.synchronize()
+    assert float(work[0]) == 9.0

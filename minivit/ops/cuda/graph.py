@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from minivit.errors import first_line
+from minivit.errors import first_line, is_out_of_memory
 from minivit.ops.cuda.products import Gemm, products_by
 
 _WORKSPACE = 32 * 2**20  # bytes that cuBLAS may use: what NVIDIA advises for Hopper
@@ -24,6 +24,8 @@ def why_no_graph() -> str | None:
         cublas = importlib.import_module("nvmath.bindings.cublas")
         cublas.destroy(cublas.create())  # only now is the library itself looked for
     except Exception as error:  # nvmath raises errors of its own where cuBLAS is missing
+        if is_out_of_memory(error):
+            return f"the GPU's memory does not suffice ({first_line(error)}); free some of it"
         return f'nvmath-python cannot be used ({first_line(error)}); pip install -e ".[cuda12]" or ".[cuda13]"'
     return None
 
@@ -36,7 +38,7 @@ def nvmath_gemm(xp: Any, stream: Any) -> Gemm:
     workspace = xp.empty(_WORKSPACE, dtype=xp.uint8)
     cublas.set_workspace(handle, workspace.data.ptr, workspace.nbytes)
 
-    return Gemm(cublas.gemm_ex, cublas.gemm_strided_batched_ex, handle, workspace)
+    return Gemm(cublas.gemm_ex, cublas.gemm_strided_batched_ex, handle, workspace, cublas.destroy)
 
 
 class GraphMemory:
@@ -73,6 +75,8 @@ class Graph:
             if self.runs == 1:
                 self.full = self.memory.full
                 self.graph = self._record(work)
+                if self.full != self.memory.full:  # what was recorded first may lie in memory that was given back since
+                    self.graph, self.runs = None, 0
             if self.graph is None:
                 work()
             else:

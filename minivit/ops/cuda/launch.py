@@ -64,6 +64,12 @@ def stored(*arrays: Any) -> bool:
     )
 
 
+def aligned(x: Any) -> Any:
+    """x, contiguous and beginning where the kernels read 16 bytes: itself, or a copy, as a view may begin anywhere."""
+    x = array_module(x).ascontiguousarray(x)
+    return x if stored(x) or array_module(x).__name__ != "cupy" else x.copy()
+
+
 def like(x: Any, w: Any) -> bool:
     """Whether x can be multiplied by w: of its library and type, and not empty. Its rows may be copied first."""
     return type(x) is type(w) and x.dtype == w.dtype and x.size > 0

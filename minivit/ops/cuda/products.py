@@ -45,6 +45,7 @@ class Gemm(NamedTuple):
     stack: Callable[..., None]  # cublasGemmStridedBatchedEx
     handle: int
     workspace: Any = None  # memory that the handle computes in: kept as long as it
+    destroy: Callable[[int], None] | None = None  # what gives the handle back; None: it is CuPy's
 
 
 _gemm: ContextVar[Gemm | None] = ContextVar("gemm", default=None)

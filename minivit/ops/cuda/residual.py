@@ -13,7 +13,7 @@ from minivit import functions as fn
 from minivit.arrays import Array, array_module
 from minivit.functions.dropout import DropoutCache
 from minivit.functions.residual import ResidualCache
-from minivit.ops.cuda.launch import launch, real_dtype, stored
+from minivit.ops.cuda.launch import aligned, launch, real_dtype, stored
 from minivit.ops.cuda.source import build
 from minivit.randomness import PURPOSES, Key
 
@@ -133,8 +133,7 @@ def _apply_backward(dy: Array, kept: Kept) -> Array:
     if kept.bits is None:
         return dy
     xp = array_module(dy)
-    dy = xp.ascontiguousarray(dy)
-    dy = dy if stored(dy) else dy.copy()  # a view may begin anywhere; a copy begins where the kernel reads 16 bytes
+    dy = aligned(dy)
     dx = xp.empty_like(dy)
     _launch("residual_backward", dy, [dy, kept.bits, real_dtype(dy)(kept.scale), np.int64(dy.size), dx])
     return dx

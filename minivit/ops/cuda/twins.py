@@ -19,6 +19,7 @@ from minivit.ops.cuda.launch import (
     THREADS,
     WARP,
     Columns,
+    aligned,
     column_sums,
     launch,
     like,
@@ -46,8 +47,8 @@ from minivit.ops.cuda.source import build
 
 
 def rows_of(x: Array) -> Array:
-    """x (..., D) as rows (N, D): a view where x is contiguous."""
-    return array_module(x).ascontiguousarray(x.reshape(-1, x.shape[-1]))
+    """x (..., D) as rows (N, D): a view where x is contiguous and begins where the kernels can read."""
+    return aligned(x.reshape(-1, x.shape[-1]))
 
 
 def linear(x: Array, w: Array, b: Array) -> tuple[Array, LinearCache]:

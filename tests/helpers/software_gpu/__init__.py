@@ -6,7 +6,7 @@ instruction. Slow, and stricter than a GPU:
 
     streams     work waits in its queue until somebody waits for it, so that a forgotten wait shows
     memory      kernels and copies stay within what cudaMalloc gave; what nobody has written is NaN
-    launches    more threads, blocks or shared memory than a GPU has are refused
+    launches    more threads, blocks or shared memory (but for what a kernel declares) than a GPU has are refused
     graphs      the host waits for nothing while a stream is recorded; cuBLAS through CuPy refuses, as ever
 
 What is not NVIDIA's own here: cuBLAS (NumPy multiplies, TF32 rounded as tensor cores do) and CUB, which CuPy sums large
@@ -16,19 +16,19 @@ arrays with; without it, CuPy uses kernels of its own. Run with `pytest -m gpu -
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers.kept import kept
-
-if TYPE_CHECKING:
-    import pytest
 
 NEEDS = 'needs CuPy, gcc and Linux on x86-64: pip install -e ".[test,software-gpu]"'
 
@@ -57,15 +57,21 @@ def waits() -> int:
     return waits["host"]
 
 
-def leave(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as a test runs, only so many bytes are left of the GPU's memory."""
+@contextlib.contextmanager
+def leaves(size: int) -> Iterator[None]:
+    """Inside, only so many bytes are left of the GPU's memory, and CuPy's pool has none that it could give again."""
     import cupy
 
     from helpers.software_gpu.memory import arena
 
+    gc.collect()
     cupy.get_default_memory_pool().free_all_blocks()
-    monkeypatch.setattr(arena, "free", [])
-    monkeypatch.setattr(arena, "size", arena.next + size)
+    whole, arena.limit = arena.limit, arena.given + size
+    try:
+        with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
+            yield
+    finally:
+        arena.limit = whole
 
 
 def idle() -> bool:

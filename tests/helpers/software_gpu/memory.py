@@ -18,7 +18,8 @@ class Arena:
     """Parts by their addresses, apart from one another, so that who leaves one does not come into the next."""
 
     def __init__(self) -> None:
-        self.bytes, self.size = np.empty(SIZE, np.uint8), SIZE  # a test may leave less to be given
+        self.bytes, self.limit = np.empty(SIZE, np.uint8), SIZE  # a test may leave less to be given
+        self.given = 0  # bytes
         self.base = int(self.bytes.ctypes.data)
         self.next = -self.base % ALIGNMENT
         self.sizes: dict[int, int] = {}
@@ -27,8 +28,9 @@ class Arena:
 
     def allocate(self, size: int) -> int | None:
         """The address of `size` bytes, None if there are no more."""
-        room = max(size, 1) + ALIGNMENT
-        room += -room % ALIGNMENT
+        room = _room(size)
+        if self.given + room > self.limit:  # a GPU's pages are put together from anywhere: the sum counts
+            return None
         for i, (at, has) in enumerate(self.free):
             if has >= room:
                 del self.free[i]
@@ -36,17 +38,18 @@ class Arena:
                     bisect.insort(self.free, (at + room, has - room))
                 break
         else:
-            if self.next + room > self.size:
+            if self.next + room > SIZE:
                 return None
             at, self.next = self.next, self.next + room
         self.sizes[self.base + at] = size
+        self.given += room
         self._ends = None
         return self.base + at
 
     def release(self, address: int) -> None:
         size = self.sizes.pop(address)  # KeyError: nothing begins there
-        room = max(size, 1) + ALIGNMENT
-        bisect.insort(self.free, (address - self.base, room + -room % ALIGNMENT))
+        self.given -= _room(size)
+        bisect.insort(self.free, (address - self.base, _room(size)))
         self._ends = None
 
     def parts(self) -> tuple[Index, Index]:
@@ -63,6 +66,12 @@ class Arena:
         """Raise KernelError where `size` bytes leave the part they begin in; on the host they may be `elsewhere`."""
         if size and (self.contains(address) or not elsewhere):
             inside(self, np.array([address]), size, lambda _: what)
+
+
+def _room(size: int) -> int:
+    """What is taken for `size` bytes: a gap behind them, so that who leaves them does not come into the next."""
+    room = max(size, 1) + ALIGNMENT
+    return room + -room % ALIGNMENT
 
 
 def inside(arena: Arena, address: Index, size: int, who: Any) -> None:

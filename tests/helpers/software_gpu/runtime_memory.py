@@ -20,7 +20,7 @@ pinned: dict[int, ctypes.Array[c_char]] = {}
 
 @memory
 def cudaMemGetInfo(free: POINTER(c_size_t), total: POINTER(c_size_t)):
-    free[0], total[0] = arena.size - sum(arena.sizes.values()), arena.size
+    free[0], total[0] = arena.limit - arena.given, arena.limit
 
 
 @memory

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import types
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import cuda_on_cpu, ptx
@@ -22,3 +25,10 @@ def run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture(params=DTYPES, ids=str)
 def dtype(request: pytest.FixtureRequest) -> np.dtype:
     return request.param
+
+
+@pytest.fixture
+def ops(xp: Any) -> types.ModuleType:
+    import minivit.ops.cuda as ops
+
+    return ops

@@ -49,6 +49,14 @@ def test_compiles_without_spilling(
     assert all(use.registers <= (255 if once else twice) for use in uses.values()), uses
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_rows_of_up_to_1024_numbers_stay_in_registers(nvrtc: Nvrtc, dtype: str, architecture: str) -> None:
+    """As wide as L/16's; H/14's 1280 do not, in the backward pass."""
+    uses = nvrtc.compile(build("layer_norm", dtype, WIDTH=1024), architecture)
+    assert all(use.spilled == use.stack == 0 for use in uses.values()), uses
+
+
 def test_a_broken_kernel_does_not_compile(nvrtc: Nvrtc) -> None:
     with pytest.raises(RuntimeError, match="WIDTH"):
         nvrtc.compile(build("layer_norm", "float32"), "sm_90")

@@ -10,7 +10,7 @@
 // which may be more than these: a batch in parts.
 extern "C" __global__ void cross_entropy(const storage* logits, const long long* labels, real smoothing, int images,
                                          int total, int classes, storage* dlogits, real* losses, real* hits) {
-    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
+    const int row = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= images) return;
     const storage* z = logits + (big)row * classes;
     real top = NOTHING;

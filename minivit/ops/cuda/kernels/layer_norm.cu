@@ -11,7 +11,7 @@
 // y, mean, rstd of x (rows, WIDTH).
 extern "C" __global__ void layer_norm(const storage* x, const storage* g, const storage* b, real eps, int rows,
                                       storage* y, real* mean, real* rstd) {
-    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
+    const int row = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= rows) return;
     const big start = (big)row * WIDTH;
     real v[CHUNKS][V], sum = 0;

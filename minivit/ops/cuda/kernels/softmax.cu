@@ -9,7 +9,7 @@
 
 // s (rows, STRIDE) in place; the padding becomes 0.
 extern "C" __global__ void softmax(storage* s, real scale, int rows) {
-    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
+    const int row = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= rows) return;
     storage* at = s + (big)row * STRIDE;
     real v[CHUNKS], top = NOTHING, sum = 0;
@@ -33,7 +33,7 @@ extern "C" __global__ void softmax(storage* s, real scale, int rows) {
 
 // dp (rows, STRIDE) becomes ds in place; the padding becomes 0.
 extern "C" __global__ void softmax_backward(storage* dp, const storage* p, real scale, int rows) {
-    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
+    const int row = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= rows) return;
     storage* at = dp + (big)row * STRIDE;
     const storage* weights = p + (big)row * STRIDE;
