@@ -42,12 +42,11 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
     def autocast() -> Any:
         return torch.autocast(workload.device, torch.bfloat16, enabled=precision == "bfloat16")
 
-    images = torch.from_numpy(workload.images()).to(workload.device)
-    labels = torch.from_numpy(workload.labels()).to(workload.device)
+    images, labels = (torch.from_numpy(x).to(workload.device) for x in (workload.images(), workload.labels()))
     optimizer = _adamw(model, settings)
 
     def wait() -> None:
-        if workload.device == "cuda":
+        if on_gpu:
             torch.cuda.synchronize()
 
     def step() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -200,3 +201,16 @@ def test_a_graph_is_not_recorded_for_ever(xp: Any, nvmath: None) -> None:
     assert len(calls) == 6  # done and recorded, three times
     graph.stream.synchronize()
     assert float(work[0]) == 9.0
+
+
+def test_every_time_that_memory_is_full_counts(xp: Any) -> None:
+    def full(size: int) -> None:
+        raise MemoryError(size)
+
+    memory = GraphMemory(xp)
+    cuda = types.SimpleNamespace(Memory=full, MemoryPointer=lambda memory, offset: memory)
+    memory.xp = types.SimpleNamespace(cuda=cuda)
+    for times in (1, 2, 3):
+        with pytest.raises(MemoryError):
+            memory._allocate(512)
+        assert memory.full == times
