@@ -124,8 +124,8 @@ def _model(workload: Workload) -> Any:
             self.patches.bias = nn.Parameter(tensors["patch_bias"].clone())
             self.token = nn.Parameter(tensors["class_token"].clone()) if "class_token" in tensors else None
             self.positions = nn.Parameter(tensors["positions"].clone()) if "positions" in tensors else None
-            fixed = torch.from_numpy(position_table(config, np).astype(np.float32))
-            self.register_buffer("fixed_positions", fixed if config.positions == "sincos" else None)
+            fixed = position_table(config, np).astype(np.float32) if config.positions == "sincos" else None
+            self.register_buffer("fixed_positions", None if fixed is None else torch.from_numpy(fixed))
             self.blocks = nn.Sequential(*(Block(i) for i in range(config.depth)))
             self.norm, self.head = norm("norm_gain", "norm_bias"), linear("head_weight", "head_bias")
 

@@ -117,7 +117,8 @@ def _print_pieces(workload: Workload, as_json: bool) -> None:
 def _workload(options: argparse.Namespace) -> Workload:
     values = read_values(options.config) if options.config else {"variant": "mini/4", "batch_size": 128}
     values.setdefault("device", "cpu")
-    values |= {name: x for name, x in vars(options).items() if name in types_of(TrainSettings) and x is not None}
+    settable = types_of(TrainSettings)
+    values |= {name: x for name, x in vars(options).items() if name in settable and x is not None}
     if options.gelu is not None:
         values["gelu"] = options.gelu
     settings: TrainSettings = section_of(TrainSettings, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -25,6 +26,10 @@ examples:
   minivit bench --against torch                        how fast a training step is
   minivit doctor                                       what is installed, and what does not work
 """
+
+
+# What writing to an output that is full, too long or gone ends in; no file is named then.
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
 class Parser(argparse.ArgumentParser):
@@ -94,8 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         if error.filename is None:
+            if error.errno not in _OUTPUT_ERRORS:
+                raise
             _let_go_of_stdout()
-            return _refused(f"the output cannot be written ({error.strerror or error}); send it somewhere else")
+            return _refused(f"the output cannot be written ({error.strerror}); send it somewhere else")
         return _refused(f"{error.filename} cannot be read or written ({error.strerror}); check that you may")
     except MemoryError as error:  # CuPy's, too
         return _no_memory(error)
@@ -107,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _speak_any_language() -> None:
-    """Write what a terminal has no letters for (names of classes and files) as \\N{...} or \\u..., and no error."""
+    """Write what a terminal has no letters for (names of classes and files) as \\x.. or \\u...., and no error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -140,7 +140,7 @@ def _embed(
     table = position_table(config, array_module(z)) if config.positions == "sincos" else params.positions
     if table is not None:
         z, positions = ops.add_positions(z, table)
-    z, dropout = ops.dropout(z, config.dropout, None if key is None else key)
+    z, dropout = ops.dropout(z, config.dropout, key)
     return z, (patches, embedding, class_token, positions, dropout)
 
 

@@ -28,7 +28,8 @@ class How(NamedTuple):
     batch: int = 0  # images at once; 0: a part of a step on the CPU, 256 on a GPU
 
 
-AUTO, _AT_ONCE = How(), 256
+AUTO = How()
+_AT_ONCE = 256  # images, on a GPU
 
 
 def no_more_than_a_step(settings: TrainSettings, device: str) -> int:

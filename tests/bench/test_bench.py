@@ -125,3 +125,10 @@ def test_another_optimiser_is_not_compared():
     pytest.importorskip("torch")
     with pytest.raises(MinivitError, match="compares AdamW, but optimizer is 'sgd'"):
         theirs(SMALL._replace(settings=TrainSettings(optimizer="sgd")))
+
+
+def test_a_width_that_fixed_positions_could_not_have_is_compared_all_the_same():
+    pytest.importorskip("torch")
+    workload = SMALL._replace(config=CONFIG.replace(width=18, heads=2))
+    logits = np.concatenate(ours(workload).forward())
+    assert np.abs(theirs(workload).forward() - logits).max() < 1e-4 * np.abs(logits).max()

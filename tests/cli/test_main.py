@@ -1,5 +1,6 @@
 """The command line as a whole: help, version, no command, and `python -m minivit`."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from helpers.command import minivit, refused
 
 from minivit import __version__
+from minivit.cli.main import main
 from minivit.training.config import field_types
 
 
@@ -130,3 +132,12 @@ def test_what_cublas_lacks_is_memory_too(capsys, monkeypatch):
 
     monkeypatch.setattr("minivit.cli.eval.run", fail)
     assert "the GPU's memory does not suffice: CUBLAS_STATUS_ALLOC_FAILED; free some" in refused(capsys, "eval", "run")
+
+
+def test_an_error_of_the_system_that_is_nobody_s_file_is_not_hidden(monkeypatch):
+    def fail(options):
+        raise OSError(errno.ECHILD, "No child processes")
+
+    monkeypatch.setattr("minivit.cli.eval.run", fail)
+    with pytest.raises(OSError, match="No child processes"):
+        main(["eval", "run"])

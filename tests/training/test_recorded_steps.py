@@ -214,3 +214,22 @@ def test_every_time_that_memory_is_full_counts(xp: Any) -> None:
         with pytest.raises(MemoryError):
             memory._allocate(512)
         assert memory.full == times
+
+
+def test_what_cannot_be_recorded_is_not_tried_for_ever(xp: Any, nvmath: None) -> None:
+    """Memory that is full may be why; then steps go on without, as the warning says."""
+    memory, calls = GraphMemory(xp), []
+    graph = Graph(xp, xp.cuda.Stream(), nvmath_gemm(xp, xp.cuda.Stream()), memory)
+
+    def fails_in_a_recording() -> None:
+        calls.append(None)
+        if len(calls) == 2:
+            memory.full += 1
+            raise MemoryError("no room")
+
+    graph.run(fails_in_a_recording)
+    with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph here .no room.; it goes on without"):
+        graph.run(fails_in_a_recording)
+    for _ in range(3):
+        graph.run(fails_in_a_recording)
+    assert len(calls) == 6

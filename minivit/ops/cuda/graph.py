@@ -75,7 +75,8 @@ class Graph:
             if self.runs == 1:
                 self.full = self.memory.full
                 self.graph = self._record(work)
-                if self.full != self.memory.full:  # what was recorded first may lie in memory that was given back since
+                if self.graph is not None and self.full != self.memory.full:
+                    # What was recorded first may lie in memory that was given back since.
                     self.graph, self.runs = None, 0
             if self.graph is None:
                 work()
