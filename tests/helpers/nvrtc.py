@@ -36,8 +36,9 @@ class Nvrtc:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        library = next(path for path in (root / "lib").glob("libnvrtc.so.*"))
-        self.library = ctypes.CDLL(str(library))
+        # NVRTC opens its built-in functions by name, which not every release finds beside itself: they come first.
+        for name in ("libnvrtc-builtins.so.*", "libnvrtc.so.*"):
+            self.library = ctypes.CDLL(str(next((root / "lib").glob(name))))
 
     def compile(self, build: Build, architecture: str) -> dict[str, Use]:
         """Compile to machine code for `architecture`, "sm_90". Raises RuntimeError with the compiler's words."""
