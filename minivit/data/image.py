@@ -61,8 +61,13 @@ def _opaque(picture: Image.Image) -> Image.Image:
     """Return any picture as RGB, where it is transparent on white."""
     from PIL import Image
 
-    if picture.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode.startswith("I"):  # grey of 16 bits, as I;16 or as I, by the format and Pillow's version
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise ValueError("grey of 32 bits")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise ValueError("grey of numbers with fractions")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")

@@ -58,8 +58,16 @@ def test_grey_of_8_and_16_bits(tmp_path):
     grey = RNG.integers(0, 256, (6, 8), np.uint8)
     Image.fromarray(grey).save(tmp_path / "8.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
-    for name in ("8.png", "16.png"):
+    (tmp_path / "16.pgm").write_bytes(b"P5 8 6 65535 " + (grey.astype(">u2") * 257).tobytes())
+    for name in ("8.png", "16.png", "16.pgm"):
         np.testing.assert_array_equal(read_image(tmp_path / name, (6, 8))[0], np.stack([grey] * 3))
+
+
+@pytest.mark.parametrize("value", [np.int32(1 << 16), np.int32(-1), np.float32(0.5)])
+def test_grey_of_more_than_16_bits_is_refused(tmp_path, value):
+    Image.fromarray(np.full((6, 8), value)).save(tmp_path / "x.tif")
+    with pytest.raises(MinivitError, match=r"x\.tif cannot be read as a picture \(grey of"):
+        read_image(tmp_path / "x.tif", (6, 8))
 
 
 def test_a_photographs_orientation_is_applied(tmp_path):
