@@ -67,7 +67,8 @@ def pool_mean(x: Array) -> tuple[Array, PoolingCache]:
 def pool_mean_backward(dy: Array, cache: PoolingCache) -> Array:
     """Gradient dx (B, T, D) like dy, for dy (B, D). A read-only view: every token gets the same."""
     batch, width = dy.shape
-    return array_module(dy).broadcast_to((dy / cache.tokens)[:, None, :], (batch, cache.tokens, width))
+    dx = cast(dy / cache.tokens, dy.dtype)  # a quotient of bfloat16 is float32 in NumPy 2.1
+    return array_module(dy).broadcast_to(dx[:, None, :], (batch, cache.tokens, width))
 
 
 def _require_tokens(name: str, x: Array) -> None:

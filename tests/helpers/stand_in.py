@@ -164,6 +164,7 @@ def _operator(name: str, reflected: bool = False) -> Any:
         given = [self._array, *map(_plain, others)]
         given = given[::-1] if reflected else given
         if name == "matmul":
+            recorder.refuse("a product by CuPy's cuBLAS")
             if any(_narrow(x) and x.ndim > 2 for x in given):
                 raise TypeError("CuPy multiplies no stacks of bfloat16 matrices")
             narrow = all(map(_narrow, given))  # NumPy would give float32

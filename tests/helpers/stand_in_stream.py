@@ -14,7 +14,7 @@ class Recorder:
     work: list[Any] | None = None
 
     def refuse(self, what: str) -> None:
-        """Raise RuntimeError if the host waits while a graph is recorded."""
+        """Raise RuntimeError if a graph is being recorded, as no graph can hold `what`."""
         if self.work is not None:
             raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} while a stream is recorded")
 
