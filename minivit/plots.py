@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from minivit.training.run_directory import EpochRow
 
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
+_TITLE = 18  # characters of a line above one of the predicted images: no wider than the image's place
 _TRAIN: dict[str, Any] = {"color": _BLUE, "linestyle": "--", "marker": "o", "markersize": 4}
 _VALIDATION: dict[str, Any] = {"color": _ORANGE, "linestyle": "-", "marker": "s", "markersize": 4}
 
@@ -123,8 +125,9 @@ def save_predictions(images: Array, labels: Array, probabilities: Array, classes
         ax.set_axis_off()
     for ax, image, label, p in zip(axes, images, labels, probabilities, strict=False):
         best = int(p.argmax())
-        title = f"{classes[best]} {p[best]:.0%}"
-        plot_image(ax, image, title if best == label else f"✗ {title}\nis {classes[label]}")
+        said = f"{classes[best]} {p[best]:.0%}"
+        lines_of_title = [said] if best == label else [f"✗ {said}", f"is {classes[label]}"]
+        plot_image(ax, image, "\n".join(textwrap.fill(line, _TITLE) for line in lines_of_title))
     _save(figure, path)
 
 

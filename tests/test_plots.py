@@ -1,5 +1,7 @@
 """Pictures: what is drawn is what was measured, and it can be read."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -53,6 +55,20 @@ def test_wrong_predictions_are_marked_and_the_truth_is_told(tmp_path, monkeypatc
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
     save_predictions(np.zeros((2, 3, 4, 4), np.uint8), np.array([0, 1]), probabilities, ("a", "b"), tmp_path / "p.png")
     assert titles == ["a 90%", "✗ a 80%\nis b"]
+
+
+def test_long_class_names_do_not_run_into_each_other(tmp_path, monkeypatch):
+    from minivit import plots
+
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    names = ("a_very_long_name_without_any_space", "golden retriever of the second kind, sitting")
+    images, probabilities = np.zeros((10, 3, 4, 4), np.uint8), np.tile(np.eye(2), (5, 1))
+    save_predictions(images, np.arange(1, 11) % 2, probabilities, names, tmp_path / "p.png")
+    figures[0].canvas.draw()
+    places = [ax.title.get_window_extent() for ax in figures[0].axes]
+    assert len(places) == 10
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(places, 2))
 
 
 def test_saved_pictures_are_png_files_of_a_readable_size(tmp_path):
