@@ -178,8 +178,8 @@ def require_complex(pair: Pair, y: Array) -> None:
     """Raise GradcheckError if y, computed from complex arguments, is real: an imaginary part was dropped."""
     if not is_complex(y):
         raise GradcheckError(
-            f"{pair.name} returned real numbers for complex arguments, so it drops imaginary parts (abs, .real or a "
-            "cast on its path); use method='central'"
+            f"{pair.name} returned real numbers for complex arguments, so it drops imaginary parts (abs, .real, a cast "
+            "or an array made without dtype=x.dtype on its path); keep them, or use method='central'"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,8 +65,22 @@ _ADAM_CASES = (
     (normal(13, 5), normal(14, 5), normal(15, 5), normal(16, 5) ** 2, 4, 0.02, 0.05),
     (normal(17, 5), normal(18, 5), normal(19, 5), normal(20, 5) ** 2, 3, _RATE, _DECAY, 0.7, 0.95, 0.2),
 )
+
+
+def _without_penalty(*args: Any) -> Any:
+    return adam_l2(*(*args[:6], 0.0, *args[7:]))
+
+
+def _decoupled(p: Array, *args: Any) -> Any:
+    """AdamW's p; its m and v are as without a penalty."""
+    rate, decay = args[4:6]
+    return _without_penalty(p, *args)[0] - rate * decay * p, None, None
+
+
 _ADAM_SLIPS: list[Slip] = [
     ("b1, b2 and eps are arguments: use what is given, not 0.9, 0.999 and 1e-8", lambda *args: adam_l2(*args[:7])),
+    ("decay * p is taken off p beside the step, as AdamW does: with L2 it is added to g, before all else", _decoupled),
+    ("decay * p is missing: add it to g before all else", _without_penalty),
 ]
 _MOMENTS = ("p", "m", "v")
 

@@ -9,6 +9,10 @@ def decoupled(p, g, m, v, t, rate, decay, *rest):
     return adam_l2((1 - rate * decay) * p, g, m, v, t, rate, 0.0, *rest)
 
 
+def without_decay(p, g, m, v, t, rate, decay, *rest):
+    return adam_l2(p, g, m, v, t, rate, 0.0, *rest)
+
+
 def decay_without_factor(p, g, m, v, t, rate, decay, *rest):
     return adam_l2(p, g, m, v, t, rate, 1.0, *rest)
 
@@ -23,7 +27,7 @@ def decay_of_the_wrong_sign(p, g, m, v, t, rate, decay, *rest):
 
 def decay_not_in_v(p, g, m, v, t, rate, decay, *rest):
     new, first, _ = adam_l2(p, g, m, v, t, rate, decay, *rest)
-    return new, first, 0.999 * v + 0.001 * g * g
+    return new, first, adam_l2(p, g, m, v, t, rate, 0.0, *rest)[2]
 
 
 def without_correction(p, g, m, v, t, rate, decay, *rest):
@@ -102,11 +106,13 @@ def deaf_to_settings(p, g, m, v, t, rate, decay, b1=0.9, b2=0.999, eps=1e-8):
 WRONG = {
     "8.1": [
         ((deaf_to_settings,), "b1, b2 and eps are arguments: use what is given"),
-        ((decoupled,), "zero everywhere"),
+        ((decoupled,), "as AdamW does"),
+        ((decoupled,), "decay * p is missing"),
+        ((without_decay,), "decay * p is missing"),
         ((decay_without_factor,), "off by the factor 3.33333 = 1 / decay"),
         ((decay_times_rate,), "off by the factor 0.1 = rate"),
         ((decay_of_the_wrong_sign,), "the sign is wrong"),
-        ((decay_not_in_v,), "zero everywhere"),
+        ((decay_not_in_v,), "decay * p is missing"),
         ((without_correction,), "(1 - b1^t) / sqrt(1 - b2^t)"),
         ((without_correction_of_v,), "1 / sqrt(1 - b2^t)"),
         ((uphill,), "the sign is wrong"),
