@@ -29,7 +29,8 @@ def test_a_change_of_what_a_kernel_calls_is_seen(copied):
     pytest.importorskip("numba")
 
     def result():
-        paths = {"PYTHONPATH": str(copied), "NUMBA_CACHE_DIR": str(copied / "kept")}
+        others = [path] if (path := os.environ.get("PYTHONPATH")) else []
+        paths = {"PYTHONPATH": os.pathsep.join([str(copied), *others]), "NUMBA_CACHE_DIR": str(copied / "kept")}
         found = subprocess.run(
             [sys.executable, "-c", CALL], env=os.environ | paths, capture_output=True, text=True, check=True, cwd=copied
         )
