@@ -20,7 +20,8 @@ def read_image(path: Path, size: tuple[int, int]) -> tuple[Array, bool]:
 
     A photograph's EXIF orientation is applied, transparency is put on white, 16-bit grey is scaled to
     8 bits, and another size is resized with a bilinear filter (antialiased; its aspect ratio is not
-    kept). Raises MinivitError for a file that is no picture, cut off, damaged or of absurd size.
+    kept). Raises MinivitError for a file that is no picture, cut off, damaged, of absurd size, or grey of
+    more than 16 bits, whose white nobody knows.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -30,7 +31,7 @@ def read_image(path: Path, size: tuple[int, int]) -> tuple[Array, bool]:
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata say nothing about pixels
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                rgb = _opaque(ImageOps.exif_transpose(picture))
+                rgb = _opaque(ImageOps.exif_transpose(picture), picture.format)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise MinivitError(
             f"{path} has more pixels than is safe to unpack: expected at most {Image.MAX_IMAGE_PIXELS},"
@@ -57,17 +58,15 @@ def read_image(path: Path, size: tuple[int, int]) -> tuple[Array, bool]:
     return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1)), resized
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
+def _opaque(picture: Image.Image, file_format: str | None) -> Image.Image:
     """Return any picture as RGB, where it is transparent on white."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):  # grey of 16 bits, as I;16 or as I, by the format and Pillow's version
-        values = np.asarray(picture)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError("grey of 32 bits")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        raise ValueError("grey of numbers with fractions")
+    # 16 bits are I;16, or I by Pillow's version, in formats that have no more.
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise ValueError("grey of more than 16 bits")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")

@@ -13,6 +13,7 @@ from minivit.functions import (
     pool_mean,
     pool_mean_backward,
 )
+from minivit.functions.pooling import PoolingCache
 
 
 def test_the_class_token_alone_gets_the_gradient():
@@ -49,6 +50,12 @@ def test_every_token_gets_its_share_of_the_gradient():
     dx = pool_mean_backward(dy, cache)
     for t in range(5):
         assert np.array_equal(dx[:, t], dy / 5)
+
+
+def test_the_gradient_keeps_its_type_whatever_a_quotient_has():
+    """A number of NumPy's own widens a quotient; in NumPy 2.1 any number widens one of bfloat16."""
+    dy = random(2, 3, 4).astype(np.float32)
+    assert pool_mean_backward(dy, PoolingCache(np.int64(5))).dtype == np.float32
 
 
 def test_a_float16_mean_is_summed_in_float32():

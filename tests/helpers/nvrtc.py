@@ -37,8 +37,11 @@ class Nvrtc:
     def __init__(self, root: Path) -> None:
         self.root = root
         # NVRTC opens its built-in functions by name, which not every release finds beside itself: they come first.
-        for name in ("libnvrtc-builtins.so.*", "libnvrtc.so.*"):
-            self.library = ctypes.CDLL(str(next((root / "lib").glob(name))))
+        self.builtins = self._loaded("libnvrtc-builtins.so.*")
+        self.library = self._loaded("libnvrtc.so.*")
+
+    def _loaded(self, pattern: str) -> ctypes.CDLL:
+        return ctypes.CDLL(str(next((self.root / "lib").glob(pattern))))
 
     def compile(self, build: Build, architecture: str) -> dict[str, Use]:
         """Compile to machine code for `architecture`, "sm_90". Raises RuntimeError with the compiler's words."""

@@ -30,6 +30,11 @@ def decay_not_in_v(p, g, m, v, t, rate, decay, *rest):
     return new, first, adam_l2(p, g, m, v, t, rate, 0.0, *rest)[2]
 
 
+def decay_not_in_v_and_its_own_b2(p, g, m, v, t, rate, decay, *rest):
+    new, first, _ = adam_l2(p, g, m, v, t, rate, decay, *rest)
+    return new, first, 0.999 * v + 0.001 * g * g
+
+
 def without_correction(p, g, m, v, t, rate, decay, *rest):
     _, m, v = adam_l2(p, g, m, v, t, rate, decay, *rest)
     return p - rate * m / (np.sqrt(v) + 1e-8), m, v
@@ -113,6 +118,7 @@ WRONG = {
         ((decay_times_rate,), "off by the factor 0.1 = rate"),
         ((decay_of_the_wrong_sign,), "the sign is wrong"),
         ((decay_not_in_v,), "decay * p is missing"),
+        ((decay_not_in_v_and_its_own_b2,), "zero everywhere"),
         ((without_correction,), "(1 - b1^t) / sqrt(1 - b2^t)"),
         ((without_correction_of_v,), "1 / sqrt(1 - b2^t)"),
         ((uphill,), "the sign is wrong"),

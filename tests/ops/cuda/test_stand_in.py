@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.stand_in import DTYPES, FUNCTIONS, module, ndarray
 from helpers.stand_in_blas import gemm_ex, gemm_strided_batched_ex
-from helpers.stand_in_stream import Waits
+from helpers.stand_in_stream import Stream, Waits
 
 from minivit import functions as fn
 from minivit.arrays import array_module
@@ -34,6 +34,18 @@ def test_its_products_take_what_the_libraries_take(library: str, names: tuple[st
         offered = [parameter.replace("_", "") for parameter in inspect.signature(ours).parameters]
         renamed = {"count": "batchcount", "compute": "computetype", "algorithm": "algo"}
         assert taken == [renamed.get(name, name) for name in offered]
+
+
+def test_no_graph_holds_a_product_by_cupys_own_cublas() -> None:
+    x, stream = module.ones((2, 2)), Stream()
+    stream.begin_capture()
+    try:
+        with pytest.raises(RuntimeError, match="StreamCaptureUnsupported: a product"):
+            x @ x
+        x + x
+    finally:
+        stream.end_capture()
+    x @ x
 
 
 def test_it_refuses_to_mix_with_numpy() -> None:
