@@ -17,6 +17,7 @@ from minivit.errors import MinivitError, first_line
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 DeviceName = Literal["auto", "cpu", "cuda"]  # "auto": the GPU where CuPy finds one
+_NUMPYS = (np.ndarray, np.generic)
 
 
 def array_module(x: Any) -> Any:
@@ -24,7 +25,7 @@ def array_module(x: Any) -> Any:
 
     Raises TypeError if x is no array (a list or a Python number, say).
     """
-    if isinstance(x, np.ndarray | np.generic):
+    if isinstance(x, _NUMPYS):
         return np
     cupy = sys.modules.get("cupy")  # a CuPy array exists only where CuPy was imported
     if cupy is not None and isinstance(x, cupy.ndarray):

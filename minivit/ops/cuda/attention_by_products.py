@@ -82,5 +82,5 @@ def _softmax(kernel: str, arrays: list[Array], tokens: int, head_width: int) -> 
     scores = arrays[0]
     rows = scores.size // scores.shape[-1]
     scale = real_dtype(scores)(1.0 / math.sqrt(head_width))
-    program = build("softmax", scores.dtype.name, COLUMNS=tokens, STRIDE=scores.shape[-1])
+    program = build("softmax", scores.dtype, COLUMNS=tokens, STRIDE=scores.shape[-1])
     launch(program, kernel, warps_grid(rows), THREADS, [*arrays, scale, np.int32(rows)])

@@ -6,7 +6,7 @@ For bfloat16 and TF32, and sequences whose keys fit into one block's registers, 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from minivit.arrays import Array, array_module
 from minivit.ops.cuda.attention_by_products import probabilities
 from minivit.ops.cuda.launch import WARP, launch, shared_limit, sum_rows
 from minivit.ops.cuda.products import exact
-from minivit.ops.cuda.source import Build, build
+from minivit.ops.cuda.source import Build, build, name_of
 
 _TILE = 16  # tokens of a warp
 SMALLEST = 99 * 1024  # bytes of shared memory of a block: compute capabilities 8.6, 8.9 and 12.0
@@ -38,7 +38,7 @@ def fits(x: Array, heads: int) -> bool:
     """Whether the kernels take x (B, T, D): its type, its heads' width, its length, and the GPU."""
     tokens, width = x.shape[1], x.shape[2] // heads
     return (
-        (x.dtype.name == "bfloat16" or (x.dtype == np.float32 and not exact()))
+        (name_of(x.dtype) == "bfloat16" or (x.dtype == np.float32 and not exact()))
         and int(array_module(x).cuda.Device().compute_capability) >= 80
         and room_for(tokens, width, x.itemsize, shared_limit(array_module(x)))
     )
@@ -70,7 +70,7 @@ def attention_backward(dy: Array, cache: InTiles) -> tuple[Array, Array]:
     return dqkv, sum_rows(partial)
 
 
-def program(tokens: int, width: int, heads: int, dtype: str = "bfloat16") -> Build:
+def program(tokens: int, width: int, heads: int, dtype: Any = "bfloat16") -> Build:
     """attention.cu for sequences of `tokens` and `heads` heads of a `width`, in bfloat16 or float32 (as TF32)."""
     return build("attention", dtype, TOKENS=tokens, HEAD=width, HEADS=heads)
 
@@ -79,7 +79,7 @@ def _launch(kernel: str, qkv: Array, heads: int, arguments: list[object]) -> Non
     batch, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // (3 * heads)
     warps, backward = -(-tokens // _TILE), kernel == "attention_backward"
     shared = shared_bytes(tokens, width, qkv.itemsize, backward)
-    launch(program(tokens, width, heads, qkv.dtype.name), kernel, (batch * heads,), warps * WARP, arguments, shared)
+    launch(program(tokens, width, heads, qkv.dtype), kernel, (batch * heads,), warps * WARP, arguments, shared)
 
 
 def shared_bytes(tokens: int, width: int, itemsize: int, backward: bool) -> int:

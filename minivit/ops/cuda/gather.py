@@ -25,6 +25,6 @@ def gather(buffer: Array, views: list[Array], arrays: list[Array], add: bool) ->
         pieces["from"][: len(some)] = [x.data.ptr for x in some]
         pieces["start"][: len(some)] = [(view.data.ptr - first) // buffer.itemsize for view in into]  # type: ignore[attr-defined]
         pieces["size"][: len(some)] = [x.size for x in some]
-        program = build("gather", buffer.dtype.name, COUNT=_COUNT)
+        program = build("gather", buffer.dtype, COUNT=_COUNT)
         across = min(_ACROSS, -(-max(x.size for x in some) // _THREADS))
         launch(program, "gather", (across, len(some)), _THREADS, [buffer, pieces, np.int32(add)])

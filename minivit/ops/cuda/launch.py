@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minivit.arrays import Array, array_module
-from minivit.ops.cuda.source import STORAGE, Build, build, source
+from minivit.ops.cuda.source import STORAGE, Build, build, name_of, source
 
 WARP = 32
 THREADS = 128  # of a block
@@ -28,8 +28,9 @@ def launch(
 
     `shared` are the bytes of shared memory that a block gets on top of what the kernel declares.
     """
-    xp = array_module(next(a for a in arguments if a is not None))
-    function = _function(program, kernel, xp.cuda.Device().id, shared)
+    import cupy
+
+    function = _function(program, kernel, cupy.cuda.Device().id, shared)
     function(grid, (threads,), tuple(arguments), shared_mem=shared)
 
 
@@ -57,15 +58,15 @@ def shared_limit(xp: Any) -> int:
 def stored(*arrays: Any) -> bool:
     """Whether the kernels take these arrays: CuPy's, of one storage type, contiguous, aligned, and not empty."""
     first = arrays[0].dtype
-    return (
-        first.name in STORAGE
-        and array_module(arrays[0]).__name__ == "cupy"
-        and all(a.dtype == first and a.size and a.flags.c_contiguous and a.data.ptr % 16 == 0 for a in arrays)
-    )
+    if name_of(first) not in STORAGE or array_module(arrays[0]).__name__ != "cupy":
+        return False
+    return all(a.dtype == first and a.size and a.flags.c_contiguous and a.data.ptr % 16 == 0 for a in arrays)
 
 
 def aligned(x: Any) -> Any:
     """x, contiguous and beginning where the kernels read 16 bytes: itself, or a copy, as a view may begin anywhere."""
+    if stored(x):
+        return x
     x = array_module(x).ascontiguousarray(x)
     return x if stored(x) or array_module(x).__name__ != "cupy" else x.copy()
 
@@ -96,7 +97,7 @@ class Columns:
         self.rows, self.columns = x.shape
         wanted = 8 if eight else 16 // x.itemsize  # as many as one access takes, or as one draw gives
         self.vector = wanted if self.columns % wanted == 0 else 1
-        self.program = build("columns", x.dtype.name, VECTOR=self.vector, ERF=int(erf))
+        self.program = build("columns", x.dtype, VECTOR=self.vector, ERF=int(erf))
         self.across = -(-self.columns // (self.vector * _COLUMN_THREADS))
 
     def change(self, kernel: str, inputs: list[Any], outputs: tuple[Array | None, ...] = ()) -> None:
@@ -126,7 +127,7 @@ def sum_rows(partial: Array) -> Array:
     xp = array_module(partial)
     rows, columns = partial.shape
     sums = xp.empty(columns, dtype=partial.dtype)
-    program = build("columns", partial.dtype.name, VECTOR=1, ERF=0)
+    program = build("columns", partial.dtype, VECTOR=1, ERF=0)
     arguments = [partial, np.int32(rows), np.int32(columns), sums]
     launch(program, "sum_rows", (-(-columns // WARP),), _SUM_WARPS * WARP, arguments)
     return sums

@@ -24,5 +24,5 @@ def cross_entropy_in_part(
     losses, hits = (xp.empty(images, dtype=real) for _ in range(2))
     sizes = [np.int32(images), np.int32(total), np.int32(classes)]
     arguments = [logits, labels, real(smoothing), *sizes, dlogits, losses, hits]
-    launch(build("cross_entropy", logits.dtype.name), "cross_entropy", warps_grid(images), THREADS, arguments)
+    launch(build("cross_entropy", logits.dtype), "cross_entropy", warps_grid(images), THREADS, arguments)
     return dlogits, losses, hits

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.arrays import Array, array_module
+from minivit.ops.cuda.source import name_of
 
 _exact: ContextVar[bool] = ContextVar("exact", default=False)
 
-# cudaDataType_t and cublasComputeType_t, from NVIDIA's library_types.h and cublas_api.h.
-_DATA = {"float32": 0, "float64": 1, "bfloat16": 14}
+# cublasComputeType_t, from NVIDIA's cublas_api.h.
 _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_TF32 = 68, 70, 77
 _DEFAULT_ALGORITHM = -1
 _CUPY_DEFAULT, _CUPY_TF32 = 1, 7  # of cupy._core._routines_linalg
@@ -30,11 +30,21 @@ _CUBLAS_DEFAULT, _CUBLAS_TF32 = 0, 3  # cublasMath_t
 
 _SCALARS = {kind: np.array([1, 0], kind) for kind in (np.float32, np.float64)}  # read by the host's side of cuBLAS
 _ONE_ZERO = {kind: (x.ctypes.data, x.ctypes.data + x.itemsize) for kind, x in _SCALARS.items()}
-# How operands of a type are multiplied: in what, and where 1 and 0 lie.
-_HOW = {
-    "float32": (_COMPUTE_TF32, *_ONE_ZERO[np.float32]),
-    "float64": (_COMPUTE_64F, *_ONE_ZERO[np.float64]),
-    "bfloat16": (_COMPUTE_32F, *_ONE_ZERO[np.float32]),
+
+
+class _Kind(NamedTuple):
+    """Numbers of a type, as cuBLAS is told of them."""
+
+    data: int  # cudaDataType_t, from NVIDIA's library_types.h
+    compute: int  # in what they are multiplied
+    one: int  # where 1 and 0 lie
+    zero: int
+
+
+_KINDS = {
+    "float32": _Kind(0, _COMPUTE_TF32, *_ONE_ZERO[np.float32]),
+    "float64": _Kind(1, _COMPUTE_64F, *_ONE_ZERO[np.float64]),
+    "bfloat16": _Kind(14, _COMPUTE_32F, *_ONE_ZERO[np.float32]),
 }
 
 
@@ -107,45 +117,46 @@ def _cupys_own(wanted: bool) -> Iterator[None]:
 def product(a: Array, b: Array, dtype: Any = None) -> Array:
     """a (M, L) times b (L, N) as (M, N) of `dtype`, the operands' or float32. Transposed views are not copied."""
     c = array_module(a).empty((a.shape[0], b.shape[1]), dtype=dtype or a.dtype)
-    products(a[None], b[None], c[None])
+    products(a, b, c)
     return c
 
 
 def products(a: Array, b: Array, c: Array) -> None:
-    """c (S, M, N) = a (S, M, L) times b (S, L, N), matrix by matrix; views with one unit stride each.
+    """c (..., M, N) = a (..., M, L) times b (..., L, N), of one matrix or of a stack; views with one unit stride each.
 
     Raises ValueError if the shapes do not fit or a view has no unit stride.
     """
-    (stack, m, inner), n = a.shape, b.shape[2]
-    if b.shape != (stack, inner, n) or c.shape != (stack, m, n):
+    *stack, m, inner = a.shape
+    n = b.shape[-1]
+    if len(stack) > 1 or b.shape != (*stack, inner, n) or c.shape != (*stack, m, n):
         raise ValueError(f"products: a {a.shape}, b {b.shape} and c {c.shape} do not fit; need c = a b")
-    from_a, where_a, step_a = _operand(a)
-    from_b, where_b, step_b = _operand(b)
-    from_c, where_c, step_c = _operand(c)
+    kind = _KINDS[name_of(a.dtype)]
+    from_a, where_a = _operand(a)
+    from_b, where_b = _operand(b)
+    from_c, where_c = _operand(c)
     if from_c:
         raise ValueError(f"products: c {c.shape} is transposed; its rows need unit stride")
-    compute, one, zero = _HOW[a.dtype.name]
-    if compute == _COMPUTE_TF32 and exact():
-        compute = _COMPUTE_32F
+    compute = _COMPUTE_32F if kind.compute == _COMPUTE_TF32 and exact() else kind.compute
     gemm = _gemm.get() or _cupy_gemm(array_module(a))
-    size = (gemm.handle, from_b, from_a, n, m, inner)
-    if stack == 1:
-        gemm.single(*size, one, *where_b, *where_a, zero, *where_c, compute, _DEFAULT_ALGORITHM)
-    else:
-        gemm.stack(
-            *size, one, *where_b, step_b, *where_a, step_a, zero, *where_c, step_c, stack, compute, _DEFAULT_ALGORITHM
+    call, count = gemm.single, []
+    if stack:
+        call, count = gemm.stack, stack
+        where_a, where_b, where_c = (
+            (*where, x.strides[0] // x.itemsize) for where, x in ((where_a, a), (where_b, b), (where_c, c))
         )
+    size = (from_b, from_a, n, m, inner)
+    call(gemm.handle, *size, kind.one, *where_b, *where_a, kind.zero, *where_c, *count, compute, _DEFAULT_ALGORITHM)
 
 
-def _operand(x: Any) -> tuple[int, tuple[int, int, int], int]:
-    """A stack of matrices (S, M, N) as cuBLAS wants it: whether its rows are columns in memory (0 or 1), where it is,
-    as (pointer, cudaDataType_t, numbers from one row or column to the next), and numbers from matrix to matrix.
+def _operand(x: Any) -> tuple[int, tuple[int, ...]]:
+    """Matrices (..., M, N) as cuBLAS wants them: whether their rows are columns in memory (0 or 1), and where the first
+    is, as (pointer, cudaDataType_t, numbers from one row or column to the next).
     """
-    size, (step, down, across), (_, rows, columns) = x.itemsize, x.strides, x.shape
-    pointer, data = x.data.ptr, _DATA[x.dtype.name]
+    size, (rows, columns), (down, across) = x.itemsize, x.shape[-2:], x.strides[-2:]
+    pointer, data = x.data.ptr, _KINDS[name_of(x.dtype)].data
     # An axis of length 1 may have any stride.
     if (across == size or columns == 1) and (down >= columns * size or rows == 1):
-        return 0, (pointer, data, down // size if rows > 1 else columns), step // size
+        return 0, (pointer, data, down // size if rows > 1 else columns)
     if (down == size or rows == 1) and (across >= rows * size or columns == 1):
-        return 1, (pointer, data, across // size if columns > 1 else rows), step // size
+        return 1, (pointer, data, across // size if columns > 1 else rows)
     raise ValueError(f"products: a view of shape {x.shape} and strides {x.strides} has no unit stride")

@@ -141,4 +141,4 @@ def _apply_backward(dy: Array, kept: Kept) -> Array:
 
 def _launch(kernel: str, x: Array, arguments: list[Any]) -> None:
     blocks = -(-x.size // (_THREADS * EACH))
-    launch(build("residual", x.dtype.name), kernel, (blocks,), _THREADS, arguments)
+    launch(build("residual", x.dtype), kernel, (blocks,), _THREADS, arguments)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 KERNELS = Path(__file__).parent / "kernels"
 STORAGE = {"bfloat16": 16, "float32": 32, "float64": 64}  # the macro's value for each dtype of activations
@@ -27,11 +29,19 @@ class Build(NamedTuple):
         return ("--std=c++17", *(f"-D{name}={value}" for name, value in self.macros))
 
 
-def build(file: str, dtype: str, **macros: int) -> Build:
-    """The build of `file` for activations of `dtype`. Raises ValueError for a dtype that is not stored."""
-    if dtype not in STORAGE:
-        raise ValueError(f"{file}.cu: no storage type for {dtype}; expected one of {', '.join(STORAGE)}")
-    return Build(file, (("STORAGE", STORAGE[dtype]), *sorted(macros.items())))
+@functools.cache
+def name_of(dtype: Any) -> str:
+    """A dtype's name: a step asks hundreds of times, and NumPy puts it together anew each time."""
+    return str(dtype.name)
+
+
+@functools.cache
+def build(file: str, dtype: Any, **macros: int) -> Build:
+    """The build of `file` for activations of `dtype`, or of its name. Raises ValueError for one that is not stored."""
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name not in STORAGE:
+        raise ValueError(f"{file}.cu: no storage type for {name}; expected one of {', '.join(STORAGE)}")
+    return Build(file, (("STORAGE", STORAGE[name]), *sorted(macros.items())))
 
 
 @functools.cache

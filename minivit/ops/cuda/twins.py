@@ -83,7 +83,7 @@ def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, 
     xp, real = array_module(x), real_dtype(x)
     y = xp.empty_like(x)
     mean, rstd = (xp.empty((*x.shape[:-1], 1), dtype=real) for _ in range(2))
-    program = build("layer_norm", x.dtype.name, WIDTH=x.shape[-1])
+    program = build("layer_norm", x.dtype, WIDTH=x.shape[-1])
     rows = mean.size
     launch(program, "layer_norm", warps_grid(rows), THREADS, [x, g, b, real(eps), np.int32(rows), y, mean, rstd])
     return y, LayerNormCache(x, g, mean, rstd)
@@ -117,7 +117,7 @@ def _norm_backward(dy: Array, cache: LayerNormCache, more: Array | None) -> tupl
     warps = norm_warps(width, mean.itemsize)
     blocks = row_blocks(rows, warps)
     dx, partial = xp.empty_like(dy), xp.empty((blocks, 2 * width), dtype=mean.dtype)
-    program = build("layer_norm", x.dtype.name, WIDTH=width)
+    program = build("layer_norm", x.dtype, WIDTH=width)
     arguments = [dy, x, g, mean, rstd, more, np.int32(rows), dx, partial]
     shared = warps * 2 * width * mean.itemsize
     launch(program, "layer_norm_backward", (blocks,), warps * WARP, arguments, shared)

@@ -34,7 +34,7 @@ def augmented_patches(
     shape = (len(index), (height // tall) * (width // wide), tall * wide * channels)
     patches = xp.empty(shape, dtype=dtype)
     sizes = {"CHANNELS": channels, "HEIGHT": height, "COLUMNS": width, "PATCH_ROWS": tall, "PATCH_COLUMNS": wide}
-    program = build("augment", np.dtype(dtype).name, **sizes)
+    program = build("augment", dtype, **sizes)
     arguments = [pictures, index, moves, scale, shift, np.int32(len(index)), np.int32(padding), patches]
     launch(program, "augment", (-(-patches.size // _THREADS),), _THREADS, arguments)
     return patches
@@ -55,7 +55,7 @@ class AdamW:
     ) -> Array:
         """Update params, first, second (size,) by gradient, and copy (size,) where given; returns the norm (1,)."""
         found = gradient_norm(gradient, self.clip)
-        size, storage = params.size, (params if copy is None else copy).dtype.name
+        size, storage = params.size, (params if copy is None else copy).dtype
         sizes = [np.int64(decayed), np.int64(size)]
         arguments = [params, gradient, first, second, copy, self.rates, self.step, found, *self.numbers, *sizes]
         launch(build("adamw", storage), "adamw", (-(-size // _THREADS),), _THREADS, arguments)
@@ -68,7 +68,7 @@ def gradient_norm(gradient: Array, limit: Any) -> Array:
     xp, dtype = array_module(gradient), gradient.dtype
     blocks = min(_BLOCKS, -(-gradient.size // _THREADS))
     partial, found = xp.empty(blocks, dtype=dtype), xp.empty(2, dtype=dtype)
-    program = build("adamw", dtype.name)
+    program = build("adamw", dtype)
     launch(program, "sum_squares", (blocks,), _THREADS, [gradient, np.int64(gradient.size), partial])
     launch(program, "clip_factor", (1,), 32, [partial, np.int32(blocks), limit, found])
     return found
