@@ -133,8 +133,8 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     logits = [to_host(x).astype(np.float32) for x in side.forward()]  # of the weights as they start
     forward, gradients, update, step = (median_seconds(run, rounds) for run in side[:4])
     found: dict[str, Any] = {
-        "model": f"{config.depth} blocks, width {config.width}, {config.heads} heads, MLP {config.mlp_width}, "
-        f"{config.tokens} tokens, {count_params(config)} parameters, GELU {config.gelu}",
+        "model": f"{config.size}, MLP {config.mlp_width}, {config.tokens} tokens, {count_params(config)} parameters, "
+        f"GELU {config.gelu}",
         "batch": workload.batch,
         "rounds": rounds,
         "device": workload.device,

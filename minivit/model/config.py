@@ -71,6 +71,12 @@ class ViTConfig:
         """P * P * C, the numbers in one flattened patch."""
         return self.patch_size[0] * self.patch_size[1] * self.channels
 
+    @property
+    def size(self) -> str:
+        """Its size in words: "7 blocks, width 384, 6 heads"."""
+        blocks, heads = (f"{n} {what}{'s' * (n != 1)}" for n, what in ((self.depth, "block"), (self.heads, "head")))
+        return f"{blocks}, width {self.width}, {heads}"
+
     def replace(self, **changes: object) -> ViTConfig:
         """A copy with some fields changed, checked again. mlp_width stays; 0 makes it four times the width anew."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]

@@ -129,6 +129,11 @@ def test_sincos_needs_a_width_of_quarters():
     ViTConfig(positions="learned", width=90, heads=1)
 
 
+def test_size_in_words() -> None:
+    assert ViTConfig(width=384, depth=7, heads=6).size == "7 blocks, width 384, 6 heads"
+    assert ViTConfig(width=16, depth=1, heads=1).size == "1 block, width 16, 1 head"
+
+
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_a_hint_about_patches_can_be_followed(image, patch):
     if image % patch == 0:
