@@ -51,7 +51,7 @@ class DeviceSteps:
         # What the products read: the parameters themselves, or a copy in the storage type that follows them.
         self.weights: Flat = state.params if storage == real else copied_as(state.params, storage)
         self.ops = choose_ops(settings.ops, "cuda")
-        self.pictures = _pictures(splits.train.images)
+        self.pictures = _pictures(splits.train.images, xp)
         self.labels = to_device(splits.train.labels.astype(np.int64), "cuda")
         mean, std = np.asarray(config.inputs.mean), np.asarray(config.inputs.std)
         self.scale, self.shift = (xp.asarray(x.astype(real)) for x in (1 / (255 * std), -mean / std))
@@ -198,10 +198,13 @@ class DeviceSteps:
         return self.queued._replace(loss=loss, correct=round(correct) if correct == correct else 0, norm=norm)
 
 
-def _pictures(images: Array) -> Array:
+def _pictures(images: Array, xp: Any) -> Array:
     """The training images (N, C, H, W) uint8 on the GPU. Raises MinivitError if they do not fit."""
     try:
-        return to_device(images, "cuda")
+        pictures = xp.empty(images.shape, dtype=images.dtype)
+        # Straight from where they lie: `asarray` goes by way of page-locked memory, which CuPy would keep.
+        pictures.set(images)
+        return pictures
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -26,41 +26,11 @@ from minivit.ops.cuda.source import Build, source
 
 kernels: Any = cuda_on_cpu  # what runs them
 FUNCTIONS = [
-    "arange",
-    "argmax",
-    "ascontiguousarray",
-    "astype",
-    "broadcast_to",
-    "concat",
-    "concatenate",
-    "divide",
-    "cos",
-    "empty",
-    "empty_like",
-    "exp",
-    "eye",
-    "finfo",
-    "full",
-    "isdtype",
-    "log",
-    "max",
-    "mean",
-    "moveaxis",
-    "ones",
-    "ones_like",
-    "pad",
-    "permute_dims",
-    "real",
-    "reshape",
-    "sin",
-    "sqrt",
-    "stack",
-    "sum",
-    "tanh",
-    "where",
-    "zeros",
+    "arange", "argmax", "ascontiguousarray", "astype", "broadcast_to", "concat", "concatenate", "divide", "cos",
+    "empty", "empty_like", "exp", "eye", "finfo", "full", "isdtype", "log", "max", "mean", "moveaxis", "ones",
+    "ones_like", "pad", "permute_dims", "real", "reshape", "sin", "sqrt", "stack", "sum", "tanh", "where", "zeros",
     "zeros_like",
-]
+]  # fmt: skip
 DTYPES = ["float16", "float32", "float64", "complex128", "int32", "int64", "uint8", "uint64", "bool_"]
 
 
@@ -112,6 +82,12 @@ class ndarray:  # noqa: N801  (CuPy's name)
         recorder.refuse("a copy to the host")
         Waits.count += 1
         return self._array.copy()
+
+    def set(self, array: np.ndarray) -> None:
+        recorder.refuse("a copy from the host")
+        if (array.shape, array.dtype) != (self.shape, self.dtype):
+            raise ValueError(f"an array {array.shape} of {array.dtype} for one {self.shape} of {self.dtype}")
+        self._array[...] = array
 
     def _read(self, kind: type) -> Any:
         recorder.refuse("a number read by the host")

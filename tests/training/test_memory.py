@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import software_gpu
 from helpers.tiny_run import tiny_run
 
+from minivit.arrays import to_host
 from minivit.errors import MinivitError
+from minivit.model import init_params
 from minivit.training.device_steps import DeviceSteps
 from minivit.training.loop import train
 from minivit.training.memory import estimated_bytes, out_of_memory
+from minivit.training.step import fresh_state
 
 
 def estimate(**choices: Any) -> int:
@@ -82,6 +86,20 @@ def test_wherever_memory_ends_it_is_one_sentence(graph: Any, tmp_path: Any) -> N
     told = [x for x in ended if "Out of memory allocating" in x and "8 images at once need about" in x]
     assert len(told) >= 3
     assert len(told) + ended.count("well") == len(ended), ended
+
+
+@pytest.mark.gpu
+def test_the_images_need_no_page_locked_memory() -> None:
+    if not software_gpu.started():
+        pytest.skip("only the software GPU tells how much is page-locked: pytest -m gpu --software-gpu")
+    config, splits = tiny_run()
+    images = np.random.default_rng(0).integers(0, 256, (2**13, *splits.train.images.shape[1:]), np.uint8)
+    before = software_gpu.page_locked()
+    many = splits.train._replace(images=images, labels=np.resize(splits.train.labels, len(images)))
+    state = fresh_state(init_params(config.model, device="cuda"), config.training)
+    steps = DeviceSteps(state, config, splits._replace(train=many), [1e-3])
+    assert software_gpu.page_locked() - before < images.nbytes / 2
+    assert np.array_equal(to_host(steps.pictures), images)
 
 
 def test_other_errors_are_not_hidden(xp: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

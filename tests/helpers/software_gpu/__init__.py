@@ -57,6 +57,13 @@ def waits() -> int:
     return waits["host"]
 
 
+def page_locked() -> int:
+    """Bytes of the host's memory that are page-locked."""
+    from helpers.software_gpu.runtime_memory import pinned
+
+    return sum(map(len, pinned.values()))
+
+
 @contextlib.contextmanager
 def leaves(size: int) -> Iterator[None]:
     """Inside, only so many bytes are left of the GPU's memory, and CuPy's pool has none that it could give again."""
