@@ -207,10 +207,13 @@ def table(report: dict[str, Any]) -> str:
     for row in report.get("bench", []):
         ratios = {name: f"{x:.2f}" for name, x in row.items() if name.startswith("ratio_")}
         step = f"{1000 * row['step_s']:.1f} ms" if "step_s" in row else row.get("error", "")[-200:]
+        step += f", queued in {1000 * row['queue_s']:.1f} ms" if "queue_s" in row else ""
         lines.append(
             f"{row['model']} batch {row['batch']:5} {row['precision']:9} graph {row['graph']:4} "
             f"{'all tokens' if row['all_tokens'] else 'what is read'} {step}  {ratios}"
         )
+        if "compile_error" in row:
+            lines.append(f"    torch.compile: {row['compile_error'][-200:]}")
     for precision, found in report.get("pieces", {}).items():
         if "error" in found:
             lines.append(f"pieces, {precision}: {found['error'][-200:]}")

@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ from minivit.bench.sides import Ours
 from minivit.bench.theirs import theirs
 from minivit.bench.timing import median_ratio, median_seconds, seconds_of
 from minivit.bench.workload import Workload, step_operations
-from minivit.errors import MinivitError
+from minivit.errors import MinivitError, first_line
 from minivit.fields import types_of
 from minivit.model import count_params
 from minivit.ops import OpsName, choose_ops
@@ -95,6 +96,8 @@ def run(options: argparse.Namespace) -> None:
 
         save_step_times(found, options.plot)
     print(json.dumps(found, indent=2) if options.json else _table(found))
+    if "compile_error" in found:
+        print(f"torch.compile was not measured: {found['compile_error']}", file=sys.stderr)
 
 
 def _print_pieces(workload: Workload, as_json: bool) -> None:
@@ -216,9 +219,11 @@ def _against(workload: Workload, side: Ours, logits: Array, options: argparse.Na
     if workload.device == "cpu":
         found["torch_peak_memory_mb"] = peak_megabytes(workload, "torch")
     if options.compile:
-        _, found["torch_compile_step_s"], found["ratio_compile"] = median_ratio(
-            side.step, theirs(workload, compiled=True).step, options.rounds
-        )
+        try:
+            compiled = median_ratio(side.step, theirs(workload, compiled=True).step, options.rounds)
+            _, found["torch_compile_step_s"], found["ratio_compile"] = compiled
+        except Exception as error:  # a missing C++ compiler, say: what was measured before stands all the same
+            found["compile_error"] = first_line(error)
     return found
 
 

@@ -5,6 +5,9 @@ import json
 import pytest
 from helpers.command import minivit, refused
 
+from minivit.bench.theirs import theirs as bench_theirs
+from minivit.cli import bench
+
 KEYS = {
     "model", "batch", "rounds", "all_tokens", "device", "threads", "ops", "python", "numpy",
     "forward_s", "backward_s", "optimizer_s", "step_s", "images_per_s", "gflops",
@@ -44,6 +47,25 @@ def test_against_torch(capsys, small, tmp_path):
     assert all(found[name] > 0.0 for name in RATIOS)
     assert found["ratio_memory"] == found["peak_memory_mb"] / found["torch_peak_memory_mb"]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_stands_when_torch_compile_fails(capsys, small, monkeypatch):
+    pytest.importorskip("torch")
+
+    def theirs(workload, compiled=False):
+        if compiled:
+            raise RuntimeError("no C++ compiler was found\nand much more")
+        return bench_theirs(workload)
+
+    monkeypatch.setattr(bench, "theirs", theirs)
+    words = ["bench", "--config", small, "--rounds", 1, "--against", "torch", "--compile", "--batch-size", 4]
+    outcome = minivit(capsys, *words, "--json")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["compile_error"] == "no C++ compiler was found"
+    assert outcome.err == "torch.compile was not measured: no C++ compiler was found\n"
+    outcome = minivit(capsys, *words)
+    assert "step / PyTorch eager" in outcome.out
+    assert "step / torch.compile" not in outcome.out
 
 
 def test_the_table_says_where_it_was_measured(capsys, small):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import device
 from helpers.cifar_files import random_images, write_binary
 
 from minivit.training.config import read_values
@@ -94,7 +96,28 @@ def test_ratios_are_named_by_precision(report: Any, monkeypatch: pytest.MonkeyPa
     assert "tiny batch     4 float32   graph off  what is read" in report.table({"machine": {}, "bench": [found]})
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a command of a shell stands in for nvidia-smi")
+def test_how_busy_a_gpu_is(report: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On the stand-in; a GPU's share of the time is what nvidia-smi says."""
+    device.provided("stand-in", monkeypatch)
+    sampler = tmp_path / "nvidia-smi"
+    sampler.write_text("#!/bin/sh\nfor share in 0 3 97 98 99 4 0; do echo $share; done\n")
+    sampler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setitem(report.MODELS, "tiny", (16, 1, 2))
+    found = report.busy("tf32", "tiny", 2, seconds=0.1)
+    assert found["percent"] == 98
+    assert found["samples"] == [0, 3, 97, 98, 99, 4, 0]
+    assert "busy, tf32: 98 %" in report.table({"machine": {}, "busy": {"tf32": found}})
+
+
 def test_what_cannot_be_measured_is_said(report: Any) -> None:
+    row = {"model": "192x6", "batch": 4, "precision": "tf32", "graph": "off", "all_tokens": False, "step_s": 0.002}
+    rows = [row, row | {"queue_s": 0.001, "compile_error": "no compiler"}]
+    said = report.table({"machine": {}, "bench": rows}).splitlines()
+    assert said[0].endswith("what is read 2.0 ms  {}")
+    assert said[1].endswith("what is read 2.0 ms, queued in 1.0 ms  {}")
+    assert said[2] == "    torch.compile: no compiler"
     found = report.bench("192x6", 4, "bfloat16", 1, device="cpu")
     assert "precision 'bfloat16' needs an NVIDIA GPU" in found["error"]
     assert "needs an NVIDIA GPU" in report.table({"machine": {}, "bench": [found]})
