@@ -15,6 +15,7 @@ import numpy as np
 from minivit.arrays import Array
 from minivit.bench.timing import seconds_of
 from minivit.bench.workload import Workload
+from minivit.model import ViTConfig
 from minivit.ops import choose_ops
 from minivit.ops.cuda import attention_by_products, attention_in_tiles
 from minivit.ops.cuda.loss import cross_entropy_in_part
@@ -116,7 +117,22 @@ def _pieces(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:
     mlp = (x, random(width, hidden), random(hidden), random(hidden, width), bias, config.gelu)
     yield from pair("MLP", whole, ops.mlp, ops.mlp_backward, mlp)
     yield Piece("residual sum", 2 * whole, lambda: ops.residual(z, x, 0.0, 0.0, None), 3 * z.nbytes)
+    yield from _embedding(ops, config, z)
     yield from _ends(xp, workload, storage)
+
+
+def _embedding(ops: Any, config: ViTConfig, z: Array) -> Iterator[Piece]:
+    """What makes tokens z (B, T, D) of patches, and back."""
+    if config.pooling == "class_token":
+        x, token = z[:, 1:].copy(), z[0, 0].copy()
+        cache = ops.prepend_class_token(x, token)[1]
+        yield Piece("class token", 1, lambda: ops.prepend_class_token(x, token), x.nbytes + z.nbytes)
+        yield Piece("class token, backward", 1, lambda: ops.prepend_class_token_backward(z, cache), 2 * x.nbytes)
+    if config.positions != "none":
+        table = z[0].copy()
+        cache = ops.add_positions(z, table)[1]
+        yield Piece("positions", 1, lambda: ops.add_positions(z, table), 2 * z.nbytes)
+        yield Piece("positions, backward", 1, lambda: ops.add_positions_backward(z, cache), z.nbytes)
 
 
 def _ends(xp: Any, workload: Workload, storage: Any) -> Iterator[Piece]:

@@ -4,7 +4,7 @@
     layer_norm, pre_norm    a row at a time, in registers
     multi_head_attention    straight from the merged q k v; for short sequences one kernel each way
     residual, dropout       masks drawn inside the kernel, the same as NumPy's
-    add_positions           its gradient, summed over the batch
+    prepend_class_token, add_positions    16 bytes at a time
 
 Arrays are CuPy's in bfloat16, float32 or float64; statistics and the gradients of parameters are float32 or
 wider. Each has the name and signature of its readable function in `minivit.functions`, and is that function for
@@ -15,7 +15,12 @@ from typing import Any
 
 from minivit.ops import reference
 from minivit.ops.cuda.attention import multi_head_attention, multi_head_attention_backward  # noqa: F401
-from minivit.ops.cuda.embedding import add_positions_backward  # noqa: F401
+from minivit.ops.cuda.embedding import (  # noqa: F401
+    add_positions,
+    add_positions_backward,
+    prepend_class_token,
+    prepend_class_token_backward,
+)
 from minivit.ops.cuda.residual import (  # noqa: F401
     dropout,
     dropout_backward,

@@ -33,7 +33,7 @@ def attention(qkv: Array, bias: Array, heads: int) -> tuple[Array, ByProducts]:
     """y (B, T, D) for qkv (B, T, 3 D), to which its bias (3 D,) is added in place."""
     batch, tokens, width = qkv.shape
     rows = qkv.reshape(-1, width)
-    Columns(rows).change("add_bias", [rows, bias])
+    Columns(rows).change("add_bias", [rows, bias], (rows,))
     cache = ByProducts(qkv, probabilities(qkv, heads))
     y = array_module(qkv).empty((batch, tokens, width // 3), dtype=qkv.dtype)
     _, _, v = _heads(qkv, 3, heads)

@@ -89,19 +89,20 @@ def warps_grid(rows: int) -> tuple[int]:
 class Columns:
     """columns.cu on a matrix x (rows, columns): the build, and grids with enough reads on their way at a time.
 
-    With `eight` a thread takes eight columns where they can be told apart so, as masks need it.
+    With `eight` a thread takes eight columns where they can be told apart so, as masks need it. Where the columns are
+    tokens of a `width`, a thread's lie in one of them.
     """
 
-    def __init__(self, x: Array, erf: bool = False, eight: bool = False) -> None:
+    def __init__(self, x: Array, erf: bool = False, eight: bool = False, width: int = 0) -> None:
         self.xp, self.real = array_module(x), real_dtype(x)
         self.rows, self.columns = x.shape
         wanted = 8 if eight else 16 // x.itemsize  # as many as one access takes, or as one draw gives
-        self.vector = wanted if self.columns % wanted == 0 else 1
+        self.vector = wanted if (width or self.columns) % wanted == 0 else 1
         self.program = build("columns", x.dtype, VECTOR=self.vector, ERF=int(erf))
         self.across = -(-self.columns // (self.vector * _COLUMN_THREADS))
 
-    def change(self, kernel: str, inputs: list[Any], outputs: tuple[Array | None, ...] = ()) -> None:
-        """A kernel that changes its first input, or writes outputs: a few rows a thread."""
+    def change(self, kernel: str, inputs: list[Any], outputs: tuple[Array | None, ...]) -> None:
+        """A kernel that writes outputs, of which one may be an input: a few rows a thread."""
         self._run(kernel, -(-self.rows // 4), inputs, outputs)
 
     def sums(self, kernel: str, inputs: list[Any]) -> Array:

@@ -56,7 +56,7 @@ def linear(x: Array, w: Array, b: Array) -> tuple[Array, LinearCache]:
     if w.ndim != 2 or b.shape != w.shape[1:] or x.shape[-1:] != w.shape[:1] or not stored(w, b) or not like(x, w):
         return fn.linear(x, w, b)
     y = product(rows_of(x), w)
-    Columns(y).change("add_bias", [y, b])
+    Columns(y).change("add_bias", [y, b], (y,))
     return y.reshape(*x.shape[:-1], w.shape[1]), LinearCache(x, w)
 
 

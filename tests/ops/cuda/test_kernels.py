@@ -74,8 +74,27 @@ def test_bias_and_its_gradient(run: Run, dtype: np.dtype, rows: int) -> None:
     partial = np.empty((4, columns), real_of(dtype))
     run(program, "column_sums", (1, 4), (32,), [y, *size, partial])
     assert_close(partial.sum(axis=0), exact(y).sum(axis=0), dtype)
-    run(program, "add_bias", (1, 3), (32,), [y, b, *size])
-    assert_close(y, expected, dtype)
+    apart = np.empty_like(y)
+    for into in (apart, y):
+        run(program, "add_bias", (1, 3), (32,), [y, b, *size, into])
+        assert_close(into, expected, dtype)
+
+
+@pytest.mark.parametrize(("width", "vector"), [(16, 8), (8, 4), (3, 1)])
+def test_class_token_in_front_and_away_again(run: Run, dtype: np.dtype, width: int, vector: int) -> None:
+    images, tokens = 5, 4
+    x, token = random(images, tokens * width, dtype=dtype), random(width, dtype=dtype)
+    y, back, program = (
+        np.empty((images, 5 * width), dtype),
+        np.empty_like(x),
+        build("columns", dtype, VECTOR=vector, ERF=0),
+    )
+    grid, sizes = (-(-5 * width // (32 * vector)), 2), [np.int32(width), np.int32(images)]
+    run(program, "prepend", grid, (32,), [x, token, *sizes, np.int32(5 * width), y])
+    assert np.array_equal(y[:, :width], np.broadcast_to(token, (images, width)))
+    assert np.array_equal(y[:, width:], x)
+    run(program, "without_first", grid, (32,), [y, *sizes, np.int32(tokens * width), back])
+    assert np.array_equal(back, x)
 
 
 @pytest.mark.parametrize(("columns", "stride"), [(5, 8), (64, 64), (65, 72)])
@@ -214,10 +233,10 @@ def test_augment(run: Run, dtype: np.dtype, padding: int, flip: bool) -> None:
 def test_the_stand_in_refuses_wrong_types(run: Run) -> None:
     program, x = build("columns", "float32", VECTOR=1, ERF=0), np.zeros((2, 3), np.float32)
     with pytest.raises(TypeError, match="rows needs a scalar of int32"):
-        run(program, "add_bias", (1,), (32,), [x, x[0], 2, np.int32(3)])
+        run(program, "add_bias", (1,), (32,), [x, x[0], 2, np.int32(3), x])
     with pytest.raises(TypeError, match="b needs a contiguous array of float32, got float64"):
-        run(program, "add_bias", (1,), (32,), [x, np.zeros(3), np.int32(2), np.int32(3)])
-    with pytest.raises(TypeError, match="y needs a contiguous array"):
-        run(program, "add_bias", (1,), (32,), [x.T, x[0], np.int32(2), np.int32(3)])
-    with pytest.raises(TypeError, match="takes 4 arguments, got 3"):
+        run(program, "add_bias", (1,), (32,), [x, np.zeros(3), np.int32(2), np.int32(3), x])
+    with pytest.raises(TypeError, match="x needs a contiguous array"):
+        run(program, "add_bias", (1,), (32,), [x.T, x[0], np.int32(2), np.int32(3), x])
+    with pytest.raises(TypeError, match="takes 5 arguments, got 3"):
         run(program, "add_bias", (1,), (32,), [x, x[0], np.int32(2)])

@@ -17,7 +17,7 @@ def test_grids_of_tall_and_wide_matrices(xp: Any, monkeypatch: pytest.MonkeyPatc
     tall, wide = (launching.Columns(xp.zeros(shape, dtype=np.float32)) for shape in ((2, 8), (3, 64 * 4 * 3000)))
     tall.rows = 10**6
     for columns in (tall, wide):
-        columns.change("add_bias", [])
+        columns.change("add_bias", [], ())
         columns.sums("column_sums", [])
     assert grids[0] == (1, 65535), "a grid's second dimension ends there"
     assert (3000, 1) in grids, "and every column has a block"

@@ -26,7 +26,8 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(np.float64), np.dtype(np.float32), BFLOAT16]
 # Relative L2 error a tensor. float32 here is computed exactly; what TF32 costs is a test of its own.
 TOLERANCE = {DTYPES[0]: 1e-12, DTYPES[1]: 2e-6, BFLOAT16: 2e-2}
-TWINS = ("linear", "layer_norm", "mlp", "multi_head_attention", "dropout", "residual")
+SAME_CACHE = ("linear", "layer_norm", "prepend_class_token", "add_positions")
+TWINS = (*SAME_CACHE, "mlp", "multi_head_attention", "dropout", "residual")
 CASES = {name: case for name, case in FUNCTIONS.items() if case.f.__name__ in TWINS}
 CASES["mlp of 16"] = FUNCTIONS["mlp"]._replace(  # its dropout goes with GELU
     args=(normal(1, 2, 3, 8), normal(2, 8, 16), normal(3, 16), normal(4, 16, 8), normal(5, 8), "erf", 0.3, DROP_KEY)
@@ -59,7 +60,7 @@ def test_twin_equals_its_readable_function(xp: Any, ops: types.ModuleType, case:
     given = [xp.asarray(a) if is_array(a) else a for a in rounded]
     with exact_products():
         y, cache = getattr(ops, name)(*given)
-        assert type(cache) is not type(cache_expected) or name in ("linear", "layer_norm"), "the twin itself ran"
+        assert type(cache) is not type(cache_expected) or name in SAME_CACHE, "the twin itself ran"
         found = as_tuple(getattr(ops, f"{name}_backward")(xp.asarray(dy), cache))
     assert y.dtype == dtype
     assert error(y, y_expected) < TOLERANCE[dtype]
@@ -87,6 +88,29 @@ def test_two_gradients_of_a_stream_add_up(xp: Any, ops: types.ModuleType, dtype:
         for mine, theirs in zip(found, fn.pre_norm_backward(*exact[3:], cache_expected), strict=True):
             assert error(mine, theirs) < TOLERANCE[dtype]
         assert found[0].dtype == dtype
+
+
+@every_dtype
+@pytest.mark.parametrize("width", [8, 3])
+def test_class_token_and_positions(
+    xp: Any, ops: types.ModuleType, dtype: np.dtype, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By kernels, bit for bit, whether or not a thread's numbers would cross from one token into the next."""
+    rng = np.random.default_rng(0)
+    x, token, table = (rng.standard_normal(s).astype(dtype) for s in ((3, 7, width), (width,), (8, width)))
+    expected = fn.prepend_class_token(x, token)[0]
+    for name in ("prepend_class_token", "add_positions"):
+        monkeypatch.delattr(fn, name)
+    y, cache = ops.prepend_class_token(xp.asarray(x), xp.asarray(token))
+    assert np.array_equal(y.get(), expected)
+    dx, dtoken = ops.prepend_class_token_backward(y, cache)
+    assert dx.flags.c_contiguous
+    assert np.array_equal(dx.get(), x)
+    assert dtoken.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    for positions in (table, table.astype(np.float64)):  # fixed ones are float64
+        found, _ = ops.add_positions(y, xp.asarray(positions))
+        assert np.array_equal(found.get(), expected + table)
+    assert np.array_equal(y.get(), expected), "no argument was changed"
 
 
 @every_dtype

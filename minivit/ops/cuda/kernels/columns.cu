@@ -1,10 +1,10 @@
-// Passes over a matrix (rows, columns) in which a thread owns V neighbouring columns: the bias, GELU, and what
-// a bias's gradient needs, sums over the rows. Block y of the grid takes rows y, y + gridDim.y, ...; its sums are
+// Passes over a matrix (rows, columns) in which a thread owns V neighbouring columns: the bias, GELU, the class token,
+// and what a bias's gradient needs, sums over the rows. Block y of the grid takes rows y, y + gridDim.y, ...; its sums are
 // one row of `partial` (gridDim.y, columns), which sum_rows adds up in order: no atomics, the same result each time.
 //
 // The MLP's dropout goes with GELU, where a thread owns eight columns: a block of the generator, and a byte of bits.
 //
-// Readable twins: minivit/functions/linear.py, gelu.py, dropout.py.
+// Readable twins: minivit/functions/linear.py, gelu.py, dropout.py, embedding.py.
 #include "common.cuh"
 #include "random.cuh"
 #define V (VECTOR)
@@ -38,15 +38,37 @@ __device__ __forceinline__ real gelu_slope(real x) {
 #endif
 }
 
-// y += b, in place.
-extern "C" __global__ void add_bias(storage* y, const storage* b, int rows, int columns) {
+// y = x + b; y may be x.
+extern "C" __global__ void add_bias(const storage* x, const storage* b, int rows, int columns, storage* y) {
     const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (at >= columns) return;
     real bias[V], v[V];
     load<V>(b + at, bias);
     for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-        load<V>(y + (big)row * columns + at, v);
+        load<V>(x + (big)row * columns + at, v);
         for (int i = 0; i < V; ++i) v[i] += bias[i];
+        save<V>(y + (big)row * columns + at, v);
+    }
+}
+
+// y (rows, columns): each row of x with `first` (width,) in front of it. V divides the width, too.
+extern "C" __global__ void prepend(const storage* x, const storage* first, int width, int rows, int columns, storage* y) {
+    const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (at >= columns) return;
+    real v[V];
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+        load<V>(at < width ? first + at : x + (big)row * (columns - width) + at - width, v);
+        save<V>(y + (big)row * columns + at, v);
+    }
+}
+
+// y (rows, columns): each row of x without its first `width` numbers.
+extern "C" __global__ void without_first(const storage* x, int width, int rows, int columns, storage* y) {
+    const int at = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (at >= columns) return;
+    real v[V];
+    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
+        load<V>(x + (big)row * (columns + width) + width + at, v);
         save<V>(y + (big)row * columns + at, v);
     }
 }
