@@ -11,7 +11,8 @@ instruction. Slow, and stricter than a GPU:
 
 What is not NVIDIA's own here: cuBLAS (NumPy multiplies, TF32 rounded as tensor cores do) and CUB, which CuPy sums large
 arrays with; without it, CuPy uses kernels of its own. Run with `pytest -m gpu --software-gpu`, or any module with
-`PYTHONPATH=tests python -m helpers.software_gpu minivit doctor`.
+`PYTHONPATH=tests python -m helpers.software_gpu minivit doctor`. host_time.py measures what is left of a step when all
+of NVIDIA's functions answer at once.
 """
 
 from __future__ import annotations
@@ -88,8 +89,11 @@ def idle() -> bool:
     return not any(stream.queue for stream in streams.values())
 
 
-def start() -> None:
-    """From now on `import cupy` finds a GPU. Must come before the first import of CuPy."""
+def start(works: bool = True) -> None:
+    """From now on `import cupy` finds a GPU, of which nothing is done unless it `works`.
+
+    Must come before the first import of CuPy.
+    """
     if "cupy" in sys.modules:
         raise RuntimeError("the software GPU has to be started before CuPy is imported")
     os.environ |= {"CUPY_COMPILE_WITH_PTX": "1", "CUPY_ACCELERATORS": ""}
@@ -110,7 +114,12 @@ def start() -> None:
     library(folder / "libcublas.so.13", sorted({n for n in names if n.startswith("cublas")} | set(cublas)), cublas)
     patch(Path(api.__file__), "cuda", runtime, folder)
     shutil.rmtree(folder)  # what is loaded stays
-    _leave_nothing_unwritten()
+    if works:
+        _leave_nothing_unwritten()
+    else:
+        from helpers.software_gpu import streams
+
+        streams.queue = lambda number, work: None
 
 
 def _leave_nothing_unwritten() -> None:

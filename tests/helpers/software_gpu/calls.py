@@ -2,6 +2,7 @@
 
     library(...)    makes a shared library whose functions are Python's
     patch(...)      sends a loaded library's own functions to Python's
+    at_once(...)    has C answer in place of Python: nothing is done, and it takes no time
 
 A function's parameters are annotated with their C types. It returns None, or a status other than 0; what it raises is
 printed, kept in `faults`, and becomes a status that CuPy raises an error for.
@@ -15,6 +16,7 @@ import mmap
 import subprocess
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -23,7 +25,9 @@ from helpers.software_gpu.elf import symbols
 
 UNKNOWN, NOT_SUPPORTED = 999, 801  # cudaErrorUnknown, cudaErrorNotSupported; the driver's are the same
 faults: list[BaseException] = []  # what Python's functions raised
+calls: Counter[str] = Counter()  # of each function, by its name
 _keep: list[Any] = []  # C holds their addresses: they must not go
+_places: dict[str, tuple[ctypes.CDLL, int]] = {}  # of each function: its library, and its number in there
 
 
 class StatusError(Exception):
@@ -60,6 +64,7 @@ def _pointer(function: Callable[..., Any]) -> Any:
     answer = hints.pop("return", type(None))
 
     def call(*given: Any) -> int:
+        calls[function.__name__] += 1
         try:
             return function(*given) or 0
         except StatusError as status:
@@ -78,8 +83,13 @@ def _pointer(function: Callable[..., Any]) -> Any:
 _CODE = """
 static void *table[{count}] __attribute__((used));
 static int nothing(void) {{ return 0; }}
+static int zero_first(int *out) {{ return *out = 0; }}
+static int zero_second(void *of, int *out) {{ return *out = 0; }}
 void **software_gpu_table(void) {{ return table; }}
 void software_gpu_end(void) {{ for (int i = 0; i < {count}; ++i) table[i] = nothing; }}
+void software_gpu_at_once(int i, int out) {{
+    table[i] = out == 0 ? (void *)nothing : out == 1 ? (void *)zero_first : (void *)zero_second;
+}}
 """
 _JUMP = '__attribute__((naked)) void {name}(void) {{ __asm__("jmp *table + {at}(%rip)"); }}\n'
 
@@ -97,6 +107,7 @@ def library(file: Path, names: Iterable[str], functions: Functions, mode: int = 
     table = loaded.software_gpu_table()
     for i, name in enumerate(names):
         table[i] = functions.address(name)
+        _places[name] = loaded, i
     atexit.register(loaded.software_gpu_end)
     return loaded
 
@@ -109,6 +120,13 @@ def patch(file: Path, prefix: str, functions: Functions, folder: Path) -> None:
     for name, offset in offsets.items():
         address = int(ctypes.cast(getattr(jumps, name), ctypes.c_void_p).value or 0)
         _write(base + offset, b"\x48\xb8" + address.to_bytes(8, "little") + b"\xff\xe0")  # mov rax, jmp rax
+
+
+def at_once(names: dict[str, int]) -> None:
+    """From now on C answers 0 to these; with a number, the parameter of that number is where it writes 0, too."""
+    for name, out in names.items():
+        loaded, i = _places[name]
+        loaded.software_gpu_at_once(i, out)
 
 
 def _loaded_at(file: Path) -> int:

@@ -52,7 +52,9 @@ def _setting(name: str) -> None:
     def get_it(handle: c_void_p, value: POINTER(c_int)):
         value[0] = _handles[handle][name]
 
-    cublas[f"cublasSet{name}"], cublas[f"cublasGet{name}"] = set_it, get_it
+    for what, function in (("Set", set_it), ("Get", get_it)):
+        function.__name__ = f"cublas{what}{name}"
+        cublas(function)
 
 
 _setting("MathMode")
