@@ -213,7 +213,7 @@ def table(report: dict[str, Any]) -> str:
             f"{'all tokens' if row['all_tokens'] else 'what is read'} {step}  {ratios}"
         )
         if "compile_error" in row:
-            lines.append(f"    torch.compile: {row['compile_error'][-200:]}")
+            lines.append(f"    torch.compile: {row['compile_error'][:200]}")
     for precision, found in report.get("pieces", {}).items():
         if "error" in found:
             lines.append(f"pieces, {precision}: {found['error'][-200:]}")

@@ -58,6 +58,15 @@ def test_pieces_are_those_of_a_step(xp: Any, precision: str, monkeypatch: pytest
     assert found["attention by products, backward"]["times"] == (0 if tiles else 1)
     assert found["layer norm"]["times"] == 1
     assert found["MLP, backward"]["times"] == 0
+    embedding = {"class token", "class token, backward", "positions", "positions, backward"}
+    assert embedding <= set(found)
+    # Two images of five tokens, or four patches, by 16 numbers, read and written.
+    itemsize = 2 if precision == "bfloat16" else 4
+    for name, numbers in (("class token", 2 * 9 * 16), ("positions", 2 * 10 * 16), ("positions, backward", 10 * 16)):
+        moved = 1e9 * found[name]["gb_per_s"] * found[name]["seconds"]
+        assert moved == pytest.approx(itemsize * numbers), name
+    bare = workload.config.replace(pooling="mean", positions="none")
+    assert not embedding & set(pieces_on_gpu.measure_pieces(workload._replace(config=bare)))
     settings = TrainSettings(precision=precision, skip_unread=False)  # type: ignore[arg-type]
     found = pieces_on_gpu.measure_pieces(workload._replace(settings=settings))
     assert found["layer norm"]["times"] == 2

@@ -27,7 +27,7 @@ def prepend_class_token_backward(dy: Array, cache: EmbeddingCache) -> tuple[Arra
     dx (B, N, D) is no view of dy: products need it contiguous.
     """
     dx, dtoken = fn.prepend_class_token_backward(dy, cache)
-    if not stored(dy) or not dx.size:
+    if not stored(dy):
         return dx, dtoken
     batch, _, width = dy.shape
     rows = array_module(dy).empty((batch, dx.size // batch), dtype=dy.dtype)

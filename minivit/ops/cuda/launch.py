@@ -28,9 +28,8 @@ def launch(
 
     `shared` are the bytes of shared memory that a block gets on top of what the kernel declares.
     """
-    import cupy
-
-    function = _function(program, kernel, cupy.cuda.Device().id, shared)
+    xp = array_module(next(a for a in arguments if a is not None))
+    function = _function(program, kernel, xp.cuda.Device().id, shared)
     function(grid, (threads,), tuple(arguments), shared_mem=shared)
 
 
@@ -57,10 +56,13 @@ def shared_limit(xp: Any) -> int:
 
 def stored(*arrays: Any) -> bool:
     """Whether the kernels take these arrays: CuPy's, of one storage type, contiguous, aligned, and not empty."""
-    first = arrays[0].dtype
-    if name_of(first) not in STORAGE or array_module(arrays[0]).__name__ != "cupy":
+    kind, dtype = type(arrays[0]), arrays[0].dtype
+    if name_of(dtype) not in STORAGE or array_module(arrays[0]).__name__ != "cupy":
         return False
-    return all(a.dtype == first and a.size and a.flags.c_contiguous and a.data.ptr % 16 == 0 for a in arrays)
+    return all(
+        type(a) is kind and a.dtype == dtype and a.size and a.flags.c_contiguous and a.data.ptr % 16 == 0
+        for a in arrays
+    )
 
 
 def aligned(x: Any) -> Any:

@@ -139,7 +139,7 @@ def products(a: Array, b: Array, c: Array) -> None:
     compute = _COMPUTE_32F if kind.compute == _COMPUTE_TF32 and exact() else kind.compute
     gemm = _gemm.get() or _cupy_gemm(array_module(a))
     call, count = gemm.single, []
-    if stack:
+    if stack and stack[0] > 1:
         call, count = gemm.stack, stack
         where_a, where_b, where_c = (
             (*where, x.strides[0] // x.itemsize) for where, x in ((where_a, a), (where_b, b), (where_c, c))

@@ -26,7 +26,7 @@ class Build(NamedTuple):
     @property
     def options(self) -> tuple[str, ...]:
         """The macros as compiler options."""
-        return ("--std=c++17", *(f"-D{name}={value}" for name, value in self.macros))
+        return ("--std=c++17", *(f"-D{name}={int(value)}" for name, value in self.macros))
 
 
 @functools.cache

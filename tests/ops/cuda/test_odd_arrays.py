@@ -17,7 +17,7 @@ from minivit.ops.cuda.products import exact_products
 def test_a_gradient_that_is_not_aligned_is_copied(
     xp: Any, ops: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the class token leaves it of a batch of one image: the patches' rows begin behind its own."""
+    """As a class token of a width that is no multiple of 16 bytes leaves it, where it is cut away as a view."""
     x, w, b = (normal(i, *shape).astype(np.float32) for i, shape in enumerate([(5, 6), (6, 6), (6,)]))
     dy = normal(9, 1, 6, 6).astype(np.float32)
     expected = fn.linear_backward(dy[0, 1:], fn.linear(x, w, b)[1])

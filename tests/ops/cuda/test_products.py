@@ -50,6 +50,8 @@ def test_products_refuse_what_does_not_fit(xp: Any) -> None:
     a = xp.zeros((2, 3, 4))
     with pytest.raises(ValueError, match=r"products: a \(2, 3, 4\), b \(2, 3, 4\)"):
         products(a, a, a)
+    with pytest.raises(ValueError, match=r"products: a \(1, 2, 3, 4\)"):
+        products(a[None], xp.zeros((1, 2, 4, 3)), xp.zeros((1, 2, 3, 3)))
     with pytest.raises(ValueError, match="no unit stride"):
         product(xp.zeros((4, 6))[::2, ::2], xp.zeros((3, 3)))
     with pytest.raises(ValueError, match=r"c .* is transposed"):

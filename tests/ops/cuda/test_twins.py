@@ -12,7 +12,6 @@ from helpers import stand_in
 from helpers.device import waits
 
 from minivit import functions as fn
-from minivit.functions.embedding import EmbeddingCache
 from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, TINY, Case, normal, random_params
 from minivit.interpret import attention_distance, attention_rollout, rollout_images
 from minivit.model import named, vit, vit_backward
@@ -88,39 +87,6 @@ def test_two_gradients_of_a_stream_add_up(xp: Any, ops: types.ModuleType, dtype:
         for mine, theirs in zip(found, fn.pre_norm_backward(*exact[3:], cache_expected), strict=True):
             assert error(mine, theirs) < TOLERANCE[dtype]
         assert found[0].dtype == dtype
-
-
-@every_dtype
-@pytest.mark.parametrize("width", [8, 3])
-def test_class_token_and_positions(
-    xp: Any, ops: types.ModuleType, dtype: np.dtype, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By kernels, bit for bit, whether or not a thread's numbers would cross from one token into the next."""
-    rng = np.random.default_rng(0)
-    x, token, table = (rng.standard_normal(s).astype(dtype) for s in ((3, 7, width), (width,), (8, width)))
-    expected = fn.prepend_class_token(x, token)[0]
-    for name in ("prepend_class_token", "add_positions"):
-        monkeypatch.delattr(fn, name)
-    y, cache = ops.prepend_class_token(xp.asarray(x), xp.asarray(token))
-    assert np.array_equal(y.get(), expected)
-    dx, dtoken = ops.prepend_class_token_backward(y, cache)
-    assert dx.flags.c_contiguous
-    assert np.array_equal(dx.get(), x)
-    assert dtoken.dtype == (np.float64 if dtype == np.float64 else np.float32)
-    for positions in (table, table.astype(np.float64)):  # fixed ones are float64
-        found, _ = ops.add_positions(y, xp.asarray(positions))
-        assert np.array_equal(found.get(), expected + table)
-    assert np.array_equal(y.get(), expected), "no argument was changed"
-
-
-@every_dtype
-def test_gradient_of_positions(xp: Any, ops: types.ModuleType, dtype: np.dtype) -> None:
-    dy = np.random.default_rng(0).standard_normal((9, 3, 8)).astype(dtype)
-    same, found = ops.add_positions_backward(xp.asarray(dy), EmbeddingCache())
-    assert np.array_equal(same.get(), dy)
-    assert found.dtype == (np.float64 if dtype == np.float64 else np.float32)
-    assert found.shape == (3, 8)
-    assert error(found, dy.astype(np.float64).sum(axis=0)) < 1e-6
 
 
 def test_what_cannot_be_is_refused_as_by_the_readable_functions(xp: Any, ops: types.ModuleType) -> None:
