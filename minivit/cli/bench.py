@@ -6,7 +6,6 @@ import argparse
 import json
 import platform
 import statistics
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -97,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
         save_step_times(found, options.plot)
     print(json.dumps(found, indent=2) if options.json else _table(found))
     if "compile_error" in found:
-        print(f"torch.compile was not measured: {found['compile_error']}", file=sys.stderr)
+        raise MinivitError(f"torch.compile could not be measured: {found['compile_error'].rstrip('.')}; omit --compile")
 
 
 def _print_pieces(workload: Workload, as_json: bool) -> None:
@@ -136,8 +135,8 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     logits = [to_host(x).astype(np.float32) for x in side.forward()]  # of the weights as they start
     forward, gradients, update, step = (median_seconds(run, rounds) for run in side[:4])
     found: dict[str, Any] = {
-        "model": f"{config.size}, MLP {config.mlp_width}, {config.tokens} tokens, {count_params(config)} parameters, "
-        f"GELU {config.gelu}",
+        "model": f"{config.in_words}, MLP {config.mlp_width}, {config.tokens} tokens, "
+        f"{count_params(config)} parameters, GELU {config.gelu}",
         "batch": workload.batch,
         "rounds": rounds,
         "device": workload.device,

@@ -155,7 +155,8 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
         f"{len(splits.test.labels)} test images of {model.image_size[0]}x{model.image_size[1]}, {model.classes} classes"
     )
     print(
-        f"ViT of {count_params(model)} parameters: {model.size}, {model.tokens} tokens; on {_where(config, device)}",
+        f"ViT of {count_params(model)} parameters: {model.in_words}, {model.tokens} tokens; "
+        f"on {_where(config, device)}",
         flush=True,
     )
     if device == "cuda":

@@ -72,7 +72,7 @@ class ViTConfig:
         return self.patch_size[0] * self.patch_size[1] * self.channels
 
     @property
-    def size(self) -> str:
+    def in_words(self) -> str:
         """Its size in words: "7 blocks, width 384, 6 heads"."""
         blocks, heads = (f"{n} {what}{'s' * (n != 1)}" for n, what in ((self.depth, "block"), (self.heads, "head")))
         return f"{blocks}, width {self.width}, {heads}"

@@ -54,15 +54,16 @@ def test_what_stands_when_torch_compile_fails(capsys, small, monkeypatch):
 
     def theirs(workload, compiled=False):
         if compiled:
-            raise RuntimeError("no C++ compiler was found\nand much more")
+            raise RuntimeError("no C++ compiler was found.\nand much more")
         return bench_theirs(workload)
 
     monkeypatch.setattr(bench, "theirs", theirs)
     words = ["bench", "--config", small, "--rounds", 1, "--against", "torch", "--compile", "--batch-size", 4]
     outcome = minivit(capsys, *words, "--json")
-    assert outcome.code == 0
-    assert json.loads(outcome.out)["compile_error"] == "no C++ compiler was found"
-    assert outcome.err == "torch.compile was not measured: no C++ compiler was found\n"
+    assert outcome.code == 2
+    assert json.loads(outcome.out)["compile_error"] == "no C++ compiler was found."
+    assert outcome.err.endswith("torch.compile could not be measured: no C++ compiler was found; omit --compile\n")
+    assert outcome.err.count("\n") == 1
     outcome = minivit(capsys, *words)
     assert "step / PyTorch eager" in outcome.out
     assert "step / torch.compile" not in outcome.out

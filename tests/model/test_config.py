@@ -130,8 +130,8 @@ def test_sincos_needs_a_width_of_quarters():
 
 
 def test_size_in_words() -> None:
-    assert ViTConfig(width=384, depth=7, heads=6).size == "7 blocks, width 384, 6 heads"
-    assert ViTConfig(width=16, depth=1, heads=1).size == "1 block, width 16, 1 head"
+    assert ViTConfig(width=384, depth=7, heads=6).in_words == "7 blocks, width 384, 6 heads"
+    assert ViTConfig(width=16, depth=1, heads=1).in_words == "1 block, width 16, 1 head"
 
 
 @given(st.integers(1, 60), st.integers(1, 60))

@@ -24,6 +24,14 @@ def test_grids_of_tall_and_wide_matrices(xp: Any, monkeypatch: pytest.MonkeyPatc
     assert all(down >= 1 for _, *rest in grids for down in rest)
 
 
+def test_arrays_of_numpys_are_refused(xp: Any) -> None:
+    """CuPy takes one of a single number for that number: a kernel would read wherever it points."""
+    with pytest.raises(AttributeError):
+        launching.sum_rows(np.ones((1, 1), np.float32))
+    assert not launching.stored(np.ones(4, np.float32))
+    assert not launching.stored(xp.zeros(4, dtype=np.float32), np.ones(4, np.float32))
+
+
 def test_gather_takes_more_arrays_than_a_launch(xp: Any) -> None:
     buffer = xp.zeros(16 * 300, dtype=np.float64)
     views = [buffer[16 * i : 16 * i + 1 + i % 9] for i in range(300)]

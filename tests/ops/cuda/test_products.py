@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from minivit.ops.cuda.products import exact_products, product, products
+from minivit.ops.cuda.products import Gemm, exact_products, product, products, products_by
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 # Relative L2 error against float64. float32 here is computed exactly.
@@ -44,6 +44,15 @@ def test_products_of_views_into_larger_arrays(xp: Any) -> None:
     expected = a[:, :, 2:5] @ b[:, :, 3:6].transpose(0, 2, 1)
     np.testing.assert_allclose(device[2].get()[:, :, :6], expected, rtol=1e-13)
     assert not device[2].get()[:, :, 6:].any()
+
+
+def test_one_matrix_goes_where_its_sum_may_be_split(xp: Any) -> None:
+    asked: list[str] = []
+    gemm = Gemm(lambda *_: asked.append("single"), lambda *_: asked.append("stack"), 0)
+    with products_by(gemm):
+        for shape in ((4, 4), (1, 4, 4), (2, 4, 4)):
+            products(*(xp.zeros(shape) for _ in range(3)))
+    assert asked == ["single", "single", "stack"]
 
 
 def test_products_refuse_what_does_not_fit(xp: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from helpers.cuda_builds import all_builds
 from helpers.kernel_sources import kernel_files, signatures
@@ -70,6 +71,13 @@ def test_sources_are_self_contained() -> None:
     for file in kernel_files():
         assert '#include "' not in source(file)
         assert signatures(file)
+
+
+def test_a_choice_is_a_number_to_the_compiler() -> None:
+    """Python holds True for 1: whoever asks first decides what both get."""
+    build.cache_clear()
+    assert "-DERF=1" in build("columns", "float32", VECTOR=1, ERF=True).options
+    assert build("columns", np.float32, VECTOR=1, ERF=1) == build("columns", np.dtype(np.float32), VECTOR=1, ERF=1)
 
 
 def test_unknown_storage() -> None:

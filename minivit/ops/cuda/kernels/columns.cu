@@ -1,6 +1,7 @@
-// Passes over a matrix (rows, columns) in which a thread owns V neighbouring columns: the bias, GELU, and what a
-// bias's gradient needs, sums over the rows; also, with an image's tokens as one row, the class token and the positions. Block y of the grid takes rows y, y + gridDim.y, ...; its sums are
-// one row of `partial` (gridDim.y, columns), which sum_rows adds up in order: no atomics, the same result each time.
+// Passes over a matrix (rows, columns) in which a thread owns V neighbouring columns: the bias, GELU, and what a bias's
+// gradient needs, sums over the rows; also, with an image's tokens as one row, the class token and the positions.
+// Block y of the grid takes rows y, y + gridDim.y, ...; its sums are one row of `partial` (gridDim.y, columns), which
+// sum_rows adds up in order: no atomics, the same result each time.
 //
 // The MLP's dropout goes with GELU, where a thread owns eight columns: a block of the generator, and a byte of bits.
 //
