@@ -109,11 +109,12 @@ def test_sincos_positions_are_the_same_model_too():
 def test_the_same_parameters_decay():
     """Weight matrices, and neither the class token nor the positions."""
     pytest.importorskip("torch")
-    from minivit.bench.theirs import _adamw, _model
+    from minivit.bench.theirs import _adamw
+    from minivit.bench.torch_model import TorchViT
     from minivit.model import flatten
 
     settings = TrainSettings(weight_decay=0.3, adam_eps=1e-5)
-    decayed, others = _adamw(_model(SMALL), settings).param_groups
+    decayed, others = _adamw(TorchViT(SMALL.config, SMALL.params()), settings).param_groups
     params = SMALL.params()
     weights = [x.size for name, x in named(params) if name.endswith("_weight")]
     assert sum(p.numel() for p in decayed["params"]) == sum(weights) <= flatten(params).decayed
