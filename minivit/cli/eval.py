@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from minivit.arrays import choose_device, to_device
+from minivit.arrays import DeviceName, choose_device
 from minivit.cli.train import check_same_classes
 from minivit.data import load
-from minivit.model.params import map_tree
-from minivit.training.evaluate import How, evaluate, no_more_than_a_step
+from minivit.training.evaluate import as_trained, evaluate
 from minivit.training.run_directory import load_run, score_as_json
 
 
@@ -26,18 +25,17 @@ def add_to(commands: Any) -> None:
     command.set_defaults(run_command=run)
     command.add_argument("run", metavar="RUN", type=Path, help="a directory that `minivit train` wrote")
     command.add_argument("--data-dir", metavar="DIR", help="where the images lie now (default: as in training)")
-    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    command.add_argument("--device", choices=get_args(DeviceName), default="auto", help="default: %(default)s")
     command.add_argument("--json", action="store_true", help="print test_accuracy, test_loss and images as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
     """Carry the command out."""
-    config, params, epoch = load_run(options.run)
     device = choose_device(options.device)
+    config, params, epoch = load_run(options.run, device)
     splits = load(config.data.dataset, options.data_dir or config.data.data_dir or None, config.model.image_size)
     check_same_classes(config, splits)
-    params = map_tree(lambda x: to_device(x, device), params)
-    how = How(batch=no_more_than_a_step(config.training, device))
+    how = as_trained(config.training, device)
     score = evaluate(params, splits.test, config.model, config.inputs, device, how)
     if options.json:
         print(json.dumps(score_as_json(score)))

@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from minivit.arrays import DeviceName, choose_device
 from minivit.data import read_image
 from minivit.errors import MinivitError
-from minivit.training.evaluate import predict
+from minivit.training.evaluate import as_trained, predict
 from minivit.training.run_directory import load_run
 
 
@@ -28,6 +29,8 @@ def add_to(commands: Any) -> None:
     command.add_argument("run", metavar="RUN", type=Path, help="a directory that `minivit train` wrote")
     command.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="png, jpg, webp or bmp files")
     command.add_argument("--top", metavar="N", type=int, default=3, help="classes to show (default: %(default)s)")
+    # Not "auto": a GPU takes longer to begin with than a CPU for a few images.
+    command.add_argument("--device", choices=get_args(DeviceName), default="cpu", help="default: %(default)s")
     command.add_argument("--json", action="store_true", help="print a list with image, resized and predictions")
 
 
@@ -35,13 +38,16 @@ def run(options: argparse.Namespace) -> None:
     """Carry the command out."""
     if options.top < 1:
         raise MinivitError(f"--top is {options.top}; expected at least 1 class")
-    config, params, _ = load_run(options.run)
+    device = choose_device(options.device)
+    config, params, _ = load_run(options.run, device)
     height, width = config.model.image_size
     pictures = [read_image(path, config.model.image_size) for path in options.images]  # all, before any is shown
     for path, (_, resized) in zip(options.images, pictures, strict=True):
         if resized:
             print(f"{path} was resized to {height}x{width}, the size of the training images", file=sys.stderr)
-    probabilities = predict(params, np.stack([image for image, _ in pictures]), config.model, config.inputs)
+    images = np.stack([image for image, _ in pictures])
+    how = as_trained(config.training, device)
+    probabilities = predict(params, images, config.model, config.inputs, device, how)
     results: list[dict[str, Any]] = [
         {
             "image": str(path),

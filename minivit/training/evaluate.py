@@ -32,9 +32,14 @@ AUTO = How()
 _AT_ONCE = 256  # images, on a GPU
 
 
-def no_more_than_a_step(settings: TrainSettings, device: str) -> int:
-    """Images at once, for `How`: on a GPU as many as a step takes, where they are fewer, as there is room for these."""
-    return 0 if device == "cpu" else min(_AT_ONCE, -(-settings.batch_size // settings.accumulate))
+def as_trained(settings: TrainSettings, device: str) -> How:
+    """What a model is trained with, as far as `device` has it: it may have been trained on another.
+
+    On a GPU no more images at once than a step takes: there is room for these.
+    """
+    batch = 0 if device == "cpu" else min(_AT_ONCE, -(-settings.batch_size // settings.accumulate))
+    ops = "reference" if settings.ops == "reference" else "auto"  # the others are auto, each on its own device
+    return How(ops, settings.threads, settings.precision, batch)
 
 
 class Score(NamedTuple):

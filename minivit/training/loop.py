@@ -22,7 +22,7 @@ from minivit.plots import save_curves, save_predictions
 from minivit.randomness import Key, generator
 from minivit.training.checkpoint import MODEL, load_moments, load_params, save_checkpoint
 from minivit.training.config import RunConfig
-from minivit.training.evaluate import How, Score, evaluate, no_more_than_a_step, predict
+from minivit.training.evaluate import Score, as_trained, evaluate, predict
 from minivit.training.host_steps import HostSteps
 from minivit.training.memory import memory_suffices
 from minivit.training.progress import Progress
@@ -121,7 +121,8 @@ def _epoch(
             speed = sums.images / (time.perf_counter() - start)
             progress.step(epoch, i + 1, sums.loss / sums.images, sums.correct / sums.images, speed)
     trained = time.perf_counter() - start
-    score = evaluate(state.params.tree, splits.validation, config.model, config.inputs, device, _how(config, device))
+    how = as_trained(settings, device)
+    score = evaluate(state.params.tree, splits.validation, config.model, config.inputs, device, how)
     return EpochRow(
         epoch,
         state.step,
@@ -167,15 +168,11 @@ def _restore(state: TrainState, config: RunConfig, splits: Splits, run: Path, de
 
 def _finish(state: TrainState, config: RunConfig, splits: Splits, run: Path, device: str) -> Score:
     """Look at the test images, once."""
-    score = evaluate(state.params.tree, splits.test, config.model, config.inputs, device, _how(config, device))
+    params, how = state.params.tree, as_trained(config.training, device)
+    score = evaluate(params, splits.test, config.model, config.inputs, device, how)
     write_results(run, score)
     count = len(splits.test.labels)  # in a folder the images lie class by class: some of each are shown
     few = take(splits.test, np.linspace(0, count - 1, min(20, count)).astype(np.int64))
-    probabilities = predict(state.params.tree, few.images, config.model, config.inputs, device, _how(config, device))
+    probabilities = predict(params, few.images, config.model, config.inputs, device, how)
     save_predictions(few.images, few.labels, probabilities, few.classes, run / "predictions.png")
     return score
-
-
-def _how(config: RunConfig, device: str) -> How:
-    settings = config.training
-    return How(settings.ops, settings.threads, settings.precision, no_more_than_a_step(settings, device))

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
 from minivit import __version__
+from minivit.arrays import to_device
 from minivit.errors import MinivitError
 from minivit.files import write_whole
 from minivit.model import ViTParams
+from minivit.model.params import map_tree
 from minivit.ops import choose_ops
 from minivit.training.checkpoint import MODEL, load_params
 from minivit.training.config import RunConfig, read_run_config, to_toml
@@ -102,12 +104,15 @@ def recorded_ops(run: Path) -> str | None:
     return found.get("ops") if isinstance(found, dict) else None
 
 
-def load_run(run: Path) -> LoadedRun:
-    """The configuration and the parameters of a run. Raises MinivitError if `run` is not a whole run directory."""
+def load_run(run: Path, device: str = "cpu") -> LoadedRun:
+    """The configuration of a run, and its parameters on `device`, "cpu" or "cuda".
+
+    Raises MinivitError if `run` is not a whole run directory.
+    """
     check_run(run)
     config = read_run_config(run / "config.toml")
     params, epoch = load_params(run / MODEL, config.model)
-    return LoadedRun(config, params, epoch)
+    return LoadedRun(config, map_tree(lambda x: to_device(x, device), params), epoch)
 
 
 def check_run(run: Path) -> None:

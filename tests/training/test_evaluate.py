@@ -7,7 +7,7 @@ from minivit.data import Dataset, normalise
 from minivit.functions import cross_entropy, softmax
 from minivit.model import ViTConfig, init_params, vit
 from minivit.training.config import Inputs
-from minivit.training.evaluate import How, evaluate, logits_of, no_more_than_a_step, predict
+from minivit.training.evaluate import How, as_trained, evaluate, logits_of, predict
 from minivit.training.settings import TrainSettings
 
 CONFIG = ViTConfig(image_size=8, patch_size=4, width=12, depth=1, heads=2, classes=3, dropout=0.5)
@@ -53,9 +53,9 @@ def test_the_batch_size_changes_nothing_but_the_batches(model):
 
 def test_on_a_gpu_no_more_images_at_once_than_in_a_step():
     settings = TrainSettings(batch_size=100, accumulate=3)
-    assert no_more_than_a_step(settings, "cuda") == 34
-    assert no_more_than_a_step(TrainSettings(batch_size=1024), "cuda") == 256
-    assert no_more_than_a_step(settings, "cpu") == 0
+    assert as_trained(settings, "cuda").batch == 34
+    assert as_trained(TrainSettings(batch_size=1024), "cuda").batch == 256
+    assert as_trained(settings, "cpu").batch == 0
 
 
 def test_no_cache_is_kept_for_an_evaluation(monkeypatch):
