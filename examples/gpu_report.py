@@ -28,7 +28,15 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = {"192x6": (192, 6, 3), "384x7": (384, 7, 6)}  # width, depth, heads; patch 4 on 32x32, class token
 BATCHES = (128, 512, 1024)
 PRECISIONS = ("tf32", "bfloat16")
-GPU_TESTS = ("tests/ops/cuda", "tests/training", "tests/bench", "tests/cli", "tests/data", "tests/test_doctor.py")
+GPU_TESTS = (
+    "tests/ops/cuda",
+    "tests/training",
+    "tests/bench",
+    "tests/cli",
+    "tests/data",
+    "tests/gradcheck",
+    "tests/test_doctor.py",
+)
 WAYS = (("off", False), ("auto", False), ("off", True))  # of a step: as a CUDA graph, and with all tokens
 PARTS = ("tests", "bench", "pieces", "busy", "train")
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minivit.arrays import choose_device
 from minivit.errors import MinivitError, nearest
 from minivit.gradcheck import METHODS, GradcheckError, Method, Report, check
 from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, MODELS, Case, model_case
@@ -64,6 +65,9 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--shape", metavar="X=2,5,7", action="append", default=[], help="shape of an argument, for FILE.py"
     )
+    command.add_argument(
+        "--device", choices=["cpu", "cuda"], help="where the pair computes (default: where its arguments are)"
+    )
     command.add_argument("--seed", type=int, default=0, help="of the upstream gradient; default: %(default)s")
     command.add_argument("--json", action="store_true", help="a list: of each pair the worst gradient, by name")
 
@@ -72,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
     """Carry the command out; returns 1 if a gradient is wrong."""
     if options.seed < 0:
         raise MinivitError(f"--seed is {options.seed}; expected 0 or more")
+    if options.device is not None:
+        choose_device(options.device)  # refused at once, if it cannot be had
     started = time.perf_counter()
     reports: list[tuple[Report, float]] = []
     skipped, refused = [], []
@@ -103,6 +109,8 @@ def _checked(target: Target, options: argparse.Namespace) -> Report:
     case = target.case
     if isinstance(case, MinivitError):
         raise case
+    if options.device is not None:
+        case = case.on(options.device)
     try:
         with np.errstate(all="ignore"):  # what is not finite is a line of the report
             return check(

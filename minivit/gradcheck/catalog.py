@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit import functions as fn
-from minivit.arrays import Array, array_module
+from minivit.arrays import Array, array_module, to_device
 from minivit.gradcheck.derivative import is_float
+from minivit.gradcheck.trial import mapped
 from minivit.model.block import BlockSettings, block, block_backward
 from minivit.model.config import ViTConfig
 from minivit.model.params import BlockParams, ViTParams, named, param_specs, tree_of
@@ -36,6 +37,10 @@ class Case(NamedTuple):
     def cast(self, dtype: Any) -> Case:
         """The same case with its float arrays in dtype."""
         return self._replace(args=tuple(a.astype(dtype) if is_float(a) else a for a in self.args))
+
+    def on(self, device: str) -> Case:
+        """The same case with its arrays, of whatever numbers, on `device`, "cpu" or "cuda"."""
+        return self._replace(args=mapped(lambda a: a if isinstance(a, np.generic) else to_device(a, device), self.args))
 
 
 def normal(seed: int, *shape: int, scale: float = 1.0) -> Array:

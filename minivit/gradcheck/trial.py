@@ -12,6 +12,7 @@ keeps in itself instead of in the cache is stale by then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,17 +93,22 @@ def relative(error: float, size: float, pair: Pair, trial: Trial, argument: Argu
     return error / size
 
 
-def copied(x: Any) -> Any:
-    """A deep copy of arrays in tuples, lists and dicts; anything else as it is."""
+def mapped(f: Callable[[Array], Array], x: Any) -> Any:
+    """x with f of each array in its tuples, lists and dicts; anything else as it is."""
     if isinstance(x, tuple) and hasattr(x, "_make"):  # a NamedTuple
-        return x._make(map(copied, x))
+        return x._make(mapped(f, part) for part in x)
     if isinstance(x, tuple | list):
-        return type(x)(map(copied, x))
+        return type(x)(mapped(f, part) for part in x)
     if isinstance(x, dict):
-        return {name: copied(part) for name, part in x.items()}
+        return {name: mapped(f, part) for name, part in x.items()}
     if isinstance(x, type) or not hasattr(x, "dtype") or not hasattr(x, "copy"):
         return x
-    return x.copy()
+    return f(x)
+
+
+def copied(x: Any) -> Any:
+    """A deep copy of arrays in tuples, lists and dicts; anything else as it is."""
+    return mapped(lambda a: a.copy(), x)
 
 
 def same(a: Any, b: Any) -> bool:

@@ -12,7 +12,10 @@ import numpy as np
 from helpers.stand_in_stream import recorder
 
 CUPY_HANDLE = 1  # through CuPy nothing may be recorded
-_DATA = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(ml_dtypes.bfloat16)}
+_DATA = {  # by cudaDataType_t
+    0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(ml_dtypes.bfloat16),
+    4: np.dtype(np.complex64), 5: np.dtype(np.complex128),
+}  # fmt: skip
 
 
 class Setting:
@@ -53,10 +56,11 @@ def tf32(x: np.ndarray) -> np.ndarray:
     return ((bits + 0xFFF + (bits >> 13 & 1)) & ~np.uint32(0x1FFF)).view(np.float32)
 
 
-def scalar(pointer: int, compute: int) -> float:
-    """A number that a product is scaled by, where it lies."""
+def scalar(pointer: int, compute: int, data: int) -> complex:
+    """A number that a product of matrices of type `data` is scaled by, where it lies."""
     kind = ctypes.c_double if compute == 70 else ctypes.c_float
-    return ctypes.cast(pointer, ctypes.POINTER(kind))[0]
+    parts = ctypes.cast(pointer, ctypes.POINTER(kind))
+    return complex(parts[0], parts[1]) if _DATA[data].kind == "c" else parts[0]
 
 
 # fmt: off
@@ -69,7 +73,7 @@ def gemm_strided_batched_ex(
 # fmt: on
     if recorder.work is not None and handle == CUPY_HANDLE:
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
-    one, zero = (scalar(pointer, compute) for pointer in (alpha, beta))
+    one, zero = (scalar(pointer, compute, c_type) for pointer in (alpha, beta))
     assert (one, zero) == (1, 0)
     recorder.do(lambda: multiply(
         (a, a_type, *((k, m) if transa else (m, k)), lda, stride_a, count),
@@ -96,8 +100,10 @@ def multiply(a: Any, b: Any, c: Any, transa: bool, transb: bool, compute: int) -
     left, right, into = _columns(*a), _columns(*b), _columns(*c)
     a_type, b_type, c_type = a[1], b[1], c[1]
     work = {68: np.float32, 70: np.float64, 77: np.float32}[compute]
-    if a_type != b_type or (compute == 70) != (a_type == 1):
+    if a_type != b_type or (compute == 70) != (a_type in (1, 5)):
         raise ValueError(f"CUBLAS_STATUS_NOT_SUPPORTED: types {a_type}, {b_type} and {c_type} computed as {compute}")
+    if into.dtype.kind == "c":
+        work = np.result_type(work, np.complex64)
     left, right = left.astype(work), right.astype(work)
     if compute == 77:
         left, right = tf32(left), tf32(right)

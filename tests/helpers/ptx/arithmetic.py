@@ -154,9 +154,11 @@ _COMPARE = {name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "
 
 def setp(parts: tuple[str, ...], a: Array, b: Array) -> Array:
     name = parts[1]
+    unordered = np.isnan(a) | np.isnan(b) if a.dtype.kind == "f" else None
+    if name in ("num", "nan"):
+        return unordered if name == "nan" else ~unordered
     found = _COMPARE[name[:2]](a, b)
-    if a.dtype.kind == "f":
-        unordered = np.isnan(a) | np.isnan(b)
+    if unordered is not None:
         found = found | unordered if name.endswith("u") else found & ~unordered
     return found
 
@@ -206,7 +208,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
 # What may stand between an instruction's name and its types. Other ways to round are not computed here.
 _MODIFIERS = {
     "rn", "rni", "rzi", "rmi", "rpi", "rna", "ftz", "sat", "approx", "lo", "hi", "wide", "l", "r", "wrap", "clamp",
-    *(order + u for order in _COMPARE for u in ("", "u")),
+    *(order + u for order in _COMPARE for u in ("", "u")), "num", "nan",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from helpers.ptx import warps
 from helpers.ptx.arithmetic import DTYPES, FUNCTIONS, flushed, known, operand_dtypes
-from helpers.ptx.memory import WARP, Global, Index, KernelError, Shared, Threads
+from helpers.ptx.memory import WARP, Global, Index, KernelError, Memory, Private, Threads
 from helpers.ptx.program import Address, Immediate, Instruction, Kernel, Operand
 from helpers.ptx.traffic import Traffic
 
@@ -26,14 +26,11 @@ class Machine:
     def __init__(self, kernel: Kernel, grid: tuple[int, ...], block: int, memory: Global, threads: Threads,
                  given: int, parameters: dict[str, bytes], traffic: Traffic | None) -> None:  # fmt: skip
         self.kernel, self.threads, self.memory, self.traffic = kernel, threads, memory, traffic
-        size = kernel.shared_size + given
-        sizes = [
-            DTYPES[i.parts[-1]].itemsize for i in kernel.code if i.parts[0] in ("ld", "st") and "shared" in i.parts
-        ]
-        self.shared = Shared(size, threads.count // block, min(sizes, default=16), threads)
+        self.shared = self._private("shared", kernel.shared_size + given)
+        self.local = self._private("local", kernel.local_size)
         if traffic:
             memory.count, self.shared.count = traffic.of_memory, traffic.of_shared
-        self.symbols = dict(kernel.shared)
+        self.symbols = kernel.shared | kernel.local
         self.parameters = bytearray()
         for name, value in parameters.items():
             self.parameters += bytes(-len(self.parameters) % 16)
@@ -44,6 +41,11 @@ class Machine:
         self.registers = self._special(grid, block)
         self.who: Index = np.arange(threads.count)
         self.copies: list[tuple[Index, Index, Bits]] = []  # on their way: threads, where to, what
+
+    def _private(self, space: str, size: int) -> Private:
+        """Memory that is watched in cells of the smallest number that the kernel reads or writes there."""
+        code = [i for i in self.kernel.code if i.parts[0] in ("ld", "st") and space in i.parts]
+        return Private(space, size, min((DTYPES[i.parts[-1]].itemsize for i in code), default=16), self.threads)
 
     def _special(self, grid: tuple[int, ...], block: int) -> dict[str, Bits]:
         across, count = grid[0], self.threads.count
@@ -163,12 +165,10 @@ class Machine:
 
     def _compute(self, instruction: Instruction) -> None:
         parts, operands = instruction.parts, instruction.operands
-        if "local" in parts and parts[0] in ("ld", "st"):
-            raise NotImplementedError(f"this machine has no memory of a thread's own: {instruction.text}")
         match parts[0]:
             case "mov":
                 self._move(DTYPES[parts[1]], operands)
-            case "cvta":  # generic addresses of global memory are its own; of shared memory, this machine's are
+            case "cvta":  # generic addresses of global memory are its own; of the others, this machine's are
                 self.put(operands[0], self.value(operands[1], DTYPES["u64"]))
             case "ld":
                 self._load(parts, operands)
@@ -213,6 +213,9 @@ class Machine:
         else:
             self.put(into, self.value(source, dtype))
 
+    def _memory(self, parts: tuple[str, ...]) -> Memory:
+        return self.shared if "shared" in parts else self.local if "local" in parts else self.memory
+
     def _load(self, parts: tuple[str, ...], operands: tuple[Operand, ...]) -> None:
         dtype, into = DTYPES[parts[-1]], operands[0] if isinstance(operands[0], tuple) else (operands[0],)
         at = self.addresses(operands[1])
@@ -220,7 +223,7 @@ class Machine:
             whole = np.frombuffer(self.parameters, dtype)
             values = whole[at[:, None] // dtype.itemsize + np.arange(len(into))]
         else:
-            memory = self.shared if "shared" in parts else self.memory
+            memory = self._memory(parts)
             where = memory.locate(at, len(into) * dtype.itemsize, self.who, "reads")
             values = memory.read(where, len(into), dtype, self.who)
         for register, column in zip(into, values.T, strict=True):
@@ -229,6 +232,6 @@ class Machine:
     def _store(self, parts: tuple[str, ...], operands: tuple[Operand, ...]) -> None:
         dtype, source = DTYPES[parts[-1]], operands[1] if isinstance(operands[1], tuple) else (operands[1],)
         values = np.stack([self.value(x, dtype) for x in source], axis=1)
-        memory = self.shared if "shared" in parts else self.memory
+        memory = self._memory(parts)
         where = memory.locate(self.addresses(operands[0]), values.shape[1] * dtype.itemsize, self.who, "writes")
         memory.write(where, values, self.who)

@@ -1,6 +1,6 @@
 """Memory that is watched: an access is within bounds, aligned, of something written, and ordered by barriers.
 
-(Of something written: in shared memory. Arrays of the host count as written.)
+(Of something written: in shared and local memory. Arrays of the host count as written.)
 
 What NVIDIA's compute-sanitizer looks for on a GPU (memcheck, initcheck, racecheck), for every run of a kernel.
 
@@ -130,19 +130,21 @@ class Memory:
             raise KernelError(f"{self.threads.name(thread)} {else_}, in {self.name}")
 
 
-class Shared(Memory):
-    """Every block's own memory."""
+class Private(Memory):
+    """So many bytes for each block, or for each thread, whose own they are: PTX says "shared" and "local"."""
 
-    def __init__(self, size: int, blocks: int, cell: int, threads: Threads) -> None:
+    def __init__(self, space: str, size: int, cell: int, threads: Threads) -> None:
+        self.owner = threads.block if space == "shared" else np.arange(threads.count)
         self.given, self.size = size, size + -size % 16
-        super().__init__("shared memory", np.zeros(blocks * self.size, np.uint8), cell, threads, known=False)
+        data = np.zeros((int(self.owner[-1]) + 1) * self.size, np.uint8)
+        super().__init__(f"{space} memory", data, cell, threads, known=False)
 
     def locate(self, address: Index, size: int, who: Index, verb: str) -> Index:
         """Where in `bytes` each address is."""
         self._demand(address % size == 0, who, f"{verb} {size} bytes at an address that is no multiple of {size}")
         fits = (address >= 0) & (address + size <= self.given)
-        self._demand(fits, who, f"{verb} beyond the {self.given} bytes of shared memory that it is given")
-        return address + self.threads.block[who] * self.size
+        self._demand(fits, who, f"{verb} beyond the {self.given} bytes of {self.name} that it is given")
+        return address + self.owner[who] * self.size
 
 
 class Global(Memory):

@@ -47,6 +47,8 @@ class Kernel(NamedTuple):
     registers: dict[str, int]  # the bits of each, by its prefix: "%r": 32
     shared: dict[str, int]  # where each array in shared memory begins
     shared_size: int  # of those whose size is known; an extern one begins here
+    local: dict[str, int]  # where each array of a thread's own begins, of which there are so many bytes
+    local_size: int
     code: tuple[Instruction, ...]
     labels: dict[str, int]  # where in the code each is
 
@@ -69,27 +71,33 @@ def constants(text: str) -> dict[str, bytes]:
 
 def _kernel(name: str, parameters: str, body: str, extern: list[str], before: str) -> Kernel:
     registers = {p: REGISTER_BITS[t] for t, p in re.findall(r"\.reg \.(\w+)\s+(%[A-Za-z]+)", body)}
-    shared, size = {}, 0
-    for align, bits, symbol, length in re.findall(
-        r"\.shared \.align (\d+) \.[a-z](\d+) (\w+)(?:\[(\d+)\])?;", before + body
-    ):
-        if symbol not in body:  # another kernel's
-            continue
-        size += -size % int(align)
-        shared[symbol] = size
-        size += int(bits) // 8 * int(length or 1)
+    shared, size = _arrays("shared", body, before)
+    local, local_size = _arrays("local", body)
     if any(symbol in body for symbol in extern):
         size += -size % 16
         shared |= dict.fromkeys(extern, size)
-    # Arrays of a thread's own: an address that nobody has, as this machine has no memory for them.
-    shared |= dict.fromkeys(re.findall(r"\.local .*?(\w+)\[\d+\];", body), 0)
     code, labels = [], {}
     for line in _lines(body):
         if line.endswith(":"):
             labels[line[:-1]] = len(code)
         elif not line.startswith("."):
             code.append(_instruction(line))
-    return Kernel(name, tuple(map(_parameter, parameters.split(","))), registers, shared, size, tuple(code), labels)
+    given = tuple(map(_parameter, parameters.split(",")))
+    return Kernel(name, given, registers, shared, size, local, local_size, tuple(code), labels)
+
+
+def _arrays(space: str, body: str, before: str = "") -> tuple[dict[str, int], int]:
+    """Where each array of a kernel's begins in a memory, and their bytes; some are declared before it."""
+    begins, size = {}, 0
+    for align, bits, symbol, length in re.findall(
+        rf"\.{space} \.align (\d+) \.[a-z](\d+)\s+(\w+)(?:\[(\d+)\])?;", before + body
+    ):
+        if symbol not in body:  # another kernel's
+            continue
+        size += -size % int(align)
+        begins[symbol] = size
+        size += int(bits) // 8 * int(length or 1)
+    return begins, size
 
 
 def _lines(body: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ cublas = Functions()
 Out = POINTER(c_void_p)
 _numbers = itertools.count(0x300000)
 _handles: dict[int, dict[str, int]] = {}
-_SIZE = {0: 4, 1: 8, 14: 2}  # bytes, by cudaDataType_t
+_SIZE = {0: 4, 1: 8, 4: 8, 5: 16, 14: 2}  # bytes, by cudaDataType_t
 _FLOAT, _TF32, _TF32_MODE = 68, 77, 3  # cublasComputeType_t, cublasMath_t
 
 
@@ -78,19 +78,20 @@ class Matrices(NamedTuple):
 def _product(handle: int, turned: tuple[int, int], size: tuple[int, int, int], alpha: int, a: Matrices, b: Matrices,
              beta: int, c: Matrices, count: int, compute: int) -> None:  # fmt: skip
     """Queue c = a b, of matrices that may be turned: (m, k) (k, n) = (m, n)."""
-    compute = _demand_unscaled(handle, alpha, beta, compute)
+    compute = _demand_unscaled(handle, alpha, beta, compute, c.kind)
     streams.queue(_handles[handle]["stream"], lambda: _multiply(turned, size, a, b, c, count, compute))
 
 
-def _demand_unscaled(handle: int, alpha: int, beta: int, compute: int) -> int:
+def _demand_unscaled(handle: int, alpha: int, beta: int, compute: int, kind: int) -> int:
     """What is computed in; the only scales that are written here are 1 and 0, read from the host at once."""
-    one, zero = (stand_in_blas.scalar(pointer, compute) for pointer in (alpha, beta))
+    one, zero = (stand_in_blas.scalar(pointer, compute, kind) for pointer in (alpha, beta))
     assert (one, zero, _handles[handle]["PointerMode_v2"]) == (1, 0, 0), (one, zero, _handles[handle])
     return _TF32 if compute == _FLOAT and _handles[handle]["MathMode"] == _TF32_MODE else compute
 
 
 def _multiply(turned: tuple[int, int], size: tuple[int, int, int], a: Matrices, b: Matrices, c: Matrices, count: int,
               compute: int) -> None:  # fmt: skip
+    assert set(turned) <= {0, 1}, "turned and conjugated: not written here"
     m, n, k = size
     shapes = ((k, m) if turned[0] else (m, k), (n, k) if turned[1] else (k, n), (m, n))
     for x, (rows, columns) in zip((a, b, c), shapes, strict=True):
@@ -147,7 +148,7 @@ def _of_one_type(letter: str, kind: int, compute: int) -> None:
         handle: c_void_p, transa: c_int, transb: c_int, m: c_int, n: c_int, k: c_int, alpha: c_void_p,
         a: c_void_p, lda: c_int, b: c_void_p, ldb: c_int, beta: c_void_p, c: c_void_p, ldc: c_int, count: c_int,
     ):
-        how = _demand_unscaled(handle, alpha, beta, compute)
+        how = _demand_unscaled(handle, alpha, beta, compute, kind)
 
         def work() -> None:  # where the matrices are is written on the GPU
             for x, y, z in zip(*(_addresses(at, count) for at in (a, b, c)), strict=True):
@@ -163,3 +164,5 @@ def _of_one_type(letter: str, kind: int, compute: int) -> None:
 
 _of_one_type("S", 0, _FLOAT)
 _of_one_type("D", 1, 70)
+_of_one_type("C", 4, _FLOAT)
+_of_one_type("Z", 5, 70)

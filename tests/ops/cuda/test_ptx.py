@@ -55,10 +55,18 @@ def test_a_block_of_no_whole_number_of_warps() -> None:
         launch(text, (1,), 40, [x])
 
 
-def test_memory_of_a_threads_own_is_not_known() -> None:
-    body = "float y[9]; for (int n = 0; n < 9; ++n) y[n * i % 9] = x[n]; x[i] = y[i % 9];"
-    with pytest.raises(NotImplementedError, match="no memory of a thread's own"):
-        run(body, numbers())
+def test_memory_of_a_threads_own() -> None:
+    body = "float y[9]; double z[3]; for (int n = 0; n < 9; ++n) { y[n * i % 9] = x[n]; z[n % 3] = x[n + 1]; }"
+    expected = numbers()
+    for i in range(THREADS):
+        y = {n * i % 9: n for n in range(9)}
+        expected[i] = y[i % 9] + (7 + i % 3)
+    run("float r; { " + body + " r = y[i % 9] + z[i % 3]; } __syncthreads(); x[i] = r;", x := numbers())
+    np.testing.assert_array_equal(x, expected)
+    with pytest.raises(KernelError, match="thread 1 of block 0 reads what nobody has written, in local memory"):
+        run("float y[9]; y[2 * i % 9] = x[i]; x[i] = y[i % 9];", numbers())
+    with pytest.raises(KernelError, match="thread 9 of block 0 writes beyond the 36 bytes of local memory"):
+        run("float y[9]; y[i] = x[i]; x[i] = y[i / 2];", numbers())
 
 
 def test_bits_are_counted() -> None:
@@ -174,6 +182,8 @@ def test_a_barrier_for_some_is_passed_when_the_others_are_done() -> None:
         ("(int)(n * (1e30f * 1e30f) * 0)", np.int32(1), 0),
         ("(unsigned)(n * 1.0f)", np.int32(-5), 0),
         ("tanhf(n)", np.int32(-1), -0.76159416),
+        ("isnan(n * (1e30f * 1e30f) * 0)", np.int32(1), 1),
+        ("isnan(n * 1e30f)", np.int32(1), 0),
     ],
 )
 def test_arithmetic(expression: str, n: Any, expected: float) -> None:
