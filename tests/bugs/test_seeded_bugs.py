@@ -40,9 +40,11 @@ def test_the_right_pass_passes_on_the_same_arguments(case):
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_is_caught_along_two_directions_too(name):
+    """Each time; the error along two directions is smaller or larger by chance, so the middle one of three counts."""
     case, broken = BUGS[name]
-    report = caught(case, broken, method="directions", directions=2)
-    assert report.error > 1e6 * COMPLEX_STEP
+    reports = [caught(case, broken, method="directions", directions=2, seed=seed) for seed in range(3)]
+    assert not any(report.passed for report in reports)
+    assert sorted(report.error for report in reports)[1] > 1e6 * COMPLEX_STEP
 
 
 @pytest.mark.parametrize("name", FUNCTION_BUGS)

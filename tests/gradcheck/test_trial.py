@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.cases import CASES, random
 
-from minivit.gradcheck import check
+from minivit.gradcheck import GradcheckError, check
 from minivit.gradcheck.trial import copied, same
 
 
@@ -186,3 +186,36 @@ def test_copies_are_deep_and_of_the_same_kinds():
     assert not same([np.ones(2)], [np.ones(2), np.ones(2)])
     assert not same({"a": 1}, {"b": 1})
     assert same(np.array([np.nan]), np.array([np.nan]))
+
+
+ONE_FOR_THE_OTHER = {  # x and dy in each other's place
+    "dy forgotten": (lambda x: (x * x, x), lambda dy, x: 2 * x * x),
+    "x forgotten": (lambda x: (x * x, x), lambda dy, x: 2 * dy * dy),
+    "one dy too many": (lambda x: (x**3, x), lambda dy, x: 3 * dy * dy * x),
+}
+
+
+@pytest.mark.parametrize("name", ONE_FOR_THE_OTHER)
+@pytest.mark.parametrize("seed", [0, 1, 4])
+def test_dy_is_no_argument_however_these_were_drawn(name, seed):
+    x = np.random.default_rng(seed).standard_normal((3, 5))
+    assert not check(*ONE_FOR_THE_OTHER[name], (x,), seed=seed).passed
+    assert not check(*ONE_FOR_THE_OTHER[name], (x,), seed=seed, method="directions").passed
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_gradient_that_is_zero_for_dy_like_x_is_not_called_wrong(seed):
+    """Scaling x does not change x / |x|, so that dx is 0 where dy = x."""
+
+    def backward(dy, cache):
+        x, n = cache
+        return dy / n - x * (dy * x).sum(-1, keepdims=True) / n**3
+
+    def forward(x):
+        n = np.linalg.norm(x, axis=-1, keepdims=True)
+        return x / n, (x, n)
+
+    x = np.random.default_rng(seed).standard_normal((3, 5))
+    check(forward, backward, (x,), seed=seed, method="central").require()
+    with pytest.raises(GradcheckError, match="is not real-analytic"):
+        check(forward, backward, (x,), seed=seed)

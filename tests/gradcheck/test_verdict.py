@@ -202,7 +202,7 @@ def test_just_above_the_tolerance_it_is_nearly_right():
 
 def test_what_follows_no_pattern_is_told_with_its_worst_number():
     case, broken = FUNCTION_BUGS["linear: dx by w, not its transpose"]
-    assert check(case.f, broken, case.args)["dx"].verdict == "wrong: at [0, 3, 1] it is 2.235 where -4.596 is right"
+    assert check(case.f, broken, case.args)["dx"].verdict == "wrong: at [1, 4, 0] it is -2.634 where 7.421 is right"
 
 
 def test_a_right_gradient_beside_a_wrong_one_is_right():
