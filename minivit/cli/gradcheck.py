@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -97,11 +98,13 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([_as_json(report, seconds) for report, seconds in reports], indent=2))
     else:
-        _print(reports, time.perf_counter() - started)
+        _print(reports, time.perf_counter() - started, len(refused))
         if skipped:
             print(f"not linear, so without an adjoint: {', '.join(skipped)}")
     if refused:
-        raise MinivitError("; ".join(map(str, refused)))
+        for why in refused[:-1]:
+            print(f"minivit: {' '.join(str(why).split())}", file=sys.stderr)
+        raise refused[-1]
     return 0 if all(report.passed for report, _ in reports) else 1
 
 
@@ -118,7 +121,10 @@ def _checked(target: Target, options: argparse.Namespace) -> Report:
                 joint=target.joint, names=case.names, axes=case.axes, name=target.name,
             )  # fmt: skip
     except GradcheckError as error:
-        raise GradcheckError(re.sub(r"method='(\w+)'", r"--method \1", str(error))) from error
+        said = re.sub(r"method='(\w+)'", r"--method \1", str(error))
+        if case.drawn and " raised " in said and "complex numbers" not in said:
+            said += f"; its arguments were random numbers: where it takes others, define {target.name}_args in the file"
+        raise GradcheckError(said) from error
 
 
 def _targets(options: argparse.Namespace) -> Iterator[Target]:
@@ -184,8 +190,8 @@ def _as_json(report: Report, seconds: float) -> dict[str, Any]:
     return report.row_as_json(report.worst) | {"seconds": round(seconds, 6), "note": report.note}
 
 
-def _print(reports: Sequence[tuple[Report, float]], seconds: float) -> None:
-    """The table; below it, in full, what is wrong."""
+def _print(reports: Sequence[tuple[Report, float]], seconds: float, refused: int) -> None:
+    """The table; below it, in full, what is wrong; and how many were `refused`."""
     cells = [("", "name", "method", "worst tensor", "error", "tolerance", "seconds")]
     for report, took in reports:
         worst = report.worst
@@ -202,4 +208,5 @@ def _print(reports: Sequence[tuple[Report, float]], seconds: float) -> None:
         print(f"\n{report}")
     right = len(reports) - len(wrong)
     partly = ", as far as they were checked" if any(report.note for report, _ in reports) else ""
-    print(f"{'' if not wrong else chr(10)}{right} of {len(reports)} right{partly}, in {seconds:.1f} s")
+    missing = f", {refused} not checked" if refused else ""
+    print(f"{'' if not wrong else chr(10)}{right} of {len(reports)} right{partly}{missing}, in {seconds:.1f} s")

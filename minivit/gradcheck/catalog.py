@@ -33,6 +33,7 @@ class Case(NamedTuple):
     wide_result: bool = False  # the result, too, is float32 or wider
     names: tuple[str, ...] | None = None  # of the arguments, where f's signature does not say them
     axes: Mapping[str, Sequence[str]] | None = None  # of the arguments, where f's docstring does not say them
+    drawn: bool = False  # the arguments are random numbers, of which nobody knows whether f takes them
 
     def cast(self, dtype: Any) -> Case:
         """The same case with its float arrays in dtype."""

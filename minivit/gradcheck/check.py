@@ -12,20 +12,17 @@ Whatever the method, the pair also keeps its promises: see `trial.py`.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from minivit.arrays import Array, to_host
 from minivit.gradcheck import directional
-from minivit.gradcheck.derivative import central_gradient, complex_step_gradient, norm
-from minivit.gradcheck.pair import Argument, Backward, Forward, GradcheckError, Pair, make_pair, require_complex
-from minivit.gradcheck.report import Report, Row, sorted_rows
-from minivit.gradcheck.trial import MISSING, Trial, float32_faults, relative, try_pair
-from minivit.gradcheck.verdict import Clues, verdict
+from minivit.gradcheck.entries import entry_by_entry
+from minivit.gradcheck.pair import Backward, Forward, GradcheckError, Pair, make_pair
+from minivit.gradcheck.report import Report, sorted_rows
+from minivit.gradcheck.roundings import Roundings
+from minivit.gradcheck.trial import float32_faults, try_pair
 
 Method = Literal["complex_step", "central", "directions", "taylor", "adjoint"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -76,10 +73,12 @@ def check(
         pair = dataclasses.replace(pair, args=trial.args)
     limit = _tolerance(pair, method) if tolerance is None else tolerance
     note = ""
-    if method in ("complex_step", "central"):
-        rows = _entry_by_entry(pair, trial, method, limit)
+    if not np.isfinite(trial.y).all():
+        rows = []  # of what is not finite no derivative tells anything
+    elif method in ("complex_step", "central"):
+        rows = entry_by_entry(pair, trial, limit, Roundings(pair, trial, method, seed))
     elif method == "directions":
-        rows = directional.along_directions(pair, trial, directions, joint, seed, limit)
+        rows = directional.along_directions(pair, trial, directions, joint, limit, Roundings(pair, trial, method, seed))
     elif method == "taylor":
         rows = directional.taylor(pair, trial, directions, seed, limit)
     else:
@@ -112,93 +111,3 @@ def _tolerance(pair: Pair, method: Method) -> float:
 
 def _dtype_name(pair: Pair) -> str:
     return " and ".join(dict.fromkeys(str(pair.args[a.place].dtype) for a in pair.floats))
-
-
-def _entry_by_entry(pair: Pair, trial: Trial, method: Method, limit: float) -> list[Row]:
-    """One row an argument, against a numeric gradient of all its numbers."""
-    numeric = _numeric(pair, method)
-    started = time.perf_counter()
-    expected, seconds = [], []
-    for argument in pair.floats:
-        expected.append(numeric(argument.place, trial.dy))
-        seconds.append(time.perf_counter() - started)
-        started = time.perf_counter()
-    errors = [_error(g, e, pair, trial, a) for g, e, a in zip(trial.gradients, expected, pair.floats, strict=True)]
-    said = _verdicts(pair, trial, method, expected, errors, limit)
-    return [
-        Row(f"d{a.name}", np.shape(e if g is None else g), error, limit, said.get(a.place, "right"), took)
-        for a, g, e, error, took in zip(pair.floats, trial.gradients, expected, errors, seconds, strict=True)
-    ]
-
-
-def _error(found: Array | None, expected: Array, pair: Pair, trial: Trial, argument: Argument) -> float:
-    """Relative error of one gradient; infinite where there is nothing to compare."""
-    if found is None or found.shape != expected.shape or not np.isfinite(found).all():
-        return np.inf
-    return relative(norm(found - expected), norm(expected), pair, trial, argument)
-
-
-def _verdicts(
-    pair: Pair, trial: Trial, method: Method, expected: list[Array], errors: list[float], limit: float
-) -> dict[int, str]:
-    """What is wrong with each gradient that is, by the place of its argument."""
-    wrong = [i for i, error in enumerate(errors) if not error <= limit]
-    # Some patterns need numeric gradients for another dy. Where many gradients are wrong, the mistake lies
-    # further up, and no such pattern is its cause.
-    few = len(wrong) <= 6
-    numeric = _numeric(pair, method)
-    said = {}
-    for n, i in enumerate(sorted(wrong, key=lambda i: expected[i].size)):
-        argument, found = pair.floats[i], trial.gradients[i]
-        if found is None:
-            said[argument.place] = MISSING
-            continue
-        if method == "complex_step" and (few or n == 0):
-            _require_analytic(pair, trial, argument, found, expected[i])
-        clues = Clues(
-            x=np.asarray(to_host(pair.args[argument.place]), np.float64),
-            y=trial.y,
-            dy=trial.dy,
-            axes=argument.axes,
-            numbers=pair.numbers(),
-            others={p.name: e for p, e in zip(pair.floats, expected, strict=True) if p is not argument},
-            masked=functools.partial(numeric, argument.place) if few else None,
-            precise=max(10 * limit, 1e-9),
-        )
-        said[argument.place] = _remembers(trial, i, expected[i], limit) or verdict(found, expected[i], clues)
-    return said
-
-
-def _numeric(pair: Pair, method: Method) -> Any:
-    """The numeric gradient as a function of (index of the argument, dy)."""
-
-    def forward(*args: Any) -> tuple[Array, Any]:
-        y, cache = pair.forward(args)
-        if method == "complex_step":
-            require_complex(pair, y)
-        return y, cache
-
-    gradient = complex_step_gradient if method == "complex_step" else central_gradient
-    args = pair.cast(np.float64).args
-    return lambda i, dy: gradient(forward, args, dy, i)
-
-
-def _require_analytic(pair: Pair, trial: Trial, argument: Argument, found: Array, expected: Array) -> None:
-    """Raise GradcheckError if it is the complex step that errs: f is smooth for real numbers only."""
-    if found.shape != expected.shape:
-        return
-    central = _numeric(pair, "central")(argument.place, trial.dy)
-    size = norm(central)
-    if norm(found - central) <= 1e-4 * size and norm(expected - central) > 1e-2 * size:
-        raise GradcheckError(
-            f"{pair.name} is not real-analytic: by {argument.name}, the complex step disagrees both with the backward "
-            "pass and with central differences (abs, conj, .real or a cast on its path); use method='central'"
-        )
-
-
-def _remembers(trial: Trial, i: int, expected: Array, limit: float) -> str:
-    """Whether the gradient is right as long as nothing else is computed in between."""
-    direct = trial.direct[i]
-    if direct is None or direct.shape != expected.shape or not norm(direct - expected) <= limit * norm(expected):
-        return ""
-    return "stale: right only if no other forward pass came in between; keep all that it needs in the cache"

@@ -21,7 +21,8 @@ from minivit.arrays import Array, array_module, to_host
 from minivit.gradcheck.derivative import COMPLEX_STEP, norm, typical
 from minivit.gradcheck.pair import Argument, GradcheckError, Pair, require_complex
 from minivit.gradcheck.report import Row
-from minivit.gradcheck.trial import MISSING, Trial, relative
+from minivit.gradcheck.roundings import LOST, SMALL, Roundings
+from minivit.gradcheck.trial import MISSING, Trial
 from minivit.gradcheck.verdict import factor_between
 
 Gradients = list[tuple[Argument, Array]]
@@ -30,22 +31,30 @@ TAYLOR_STEPS = (1e-4, 5e-5, 2.5e-5)
 _ELSE = "wrong: <dy, J v> and <J' dy, v> differ; method='complex_step' tells how"
 
 
-def along_directions(pair: Pair, trial: Trial, count: int, joint: bool, seed: int, limit: float) -> list[Row]:
+def along_directions(
+    pair: Pair, trial: Trial, count: int, joint: bool, limit: float, roundings: Roundings
+) -> list[Row]:
     """One row for each argument, or one for all of them together; errors are root mean squares over directions."""
-    rng = np.random.default_rng((seed, 1))
+    rng = np.random.default_rng((roundings.seed, 1))
     rows, usable = _sorted_out(pair, trial, limit)
     if joint:
         return rows or [_all_at_once(pair, trial, usable, count, rng, limit)]
     args = pair.cast(np.complex128).args
     for argument, found in usable:
         started = time.perf_counter()
-        hand, numeric = np.empty(count), np.empty(count)
+        hand, numeric, probes = np.empty(count), np.empty(count), []
         for n in range(count):
             v = rng.choice([-1.0, 1.0], found.shape)
             hand[n] = (found * v).sum()
             numeric[n] = _slope(pair, trial, args, {argument.place: v})
-        error = relative(norm(hand - numeric), max(norm(numeric), norm(found) * count**0.5), pair, trial, argument)
-        said = "right" if error <= limit else _along_verdict(hand, numeric, pair, limit)
+            if n < 2:
+                probes.append((v, numeric[n]))
+        error, size = norm(hand - numeric), max(norm(numeric), norm(found) * count**0.5)
+        if error > limit * size:
+            size = max(size, roundings.explain(argument, found, probes) * count**0.5 / limit)
+        said = "right" if error <= limit * size else _along_verdict(hand, numeric, pair, limit)
+        said = SMALL if roundings.doubtful(argument, error / count**0.5, said) else said
+        error = error / size if size else 0.0
         rows.append(Row(f"d{argument.name}", found.shape, error, limit, said, time.perf_counter() - started))
     return rows
 
@@ -99,17 +108,12 @@ def taylor(pair: Pair, trial: Trial, count: int, seed: int, limit: float) -> lis
     most = max((_remainders(pair, trial, usable, args, here, rng) for _ in range(count)), key=lambda r: float(r[0]))
     size = sum(g.size for _, g in usable)
     name = "all" if len(pair.floats) > 1 else f"d{pair.floats[0].name}"
-    if most.max() <= 1e-13 * norm(trial.dy) * norm(trial.y):
-        return [
-            Row(
-                name,
-                (size,),
-                0.0,
-                limit,
-                "right: linear here, no remainder but roundings",
-                time.perf_counter() - started,
-            )
-        ]
+    rounded = 16.0 * np.finfo(np.float64).eps * norm(trial.y * trial.dy)
+    if most.max() <= rounded:
+        change = max(TAYLOR_STEPS) * sum(norm(g) * typical(to_host(args[a.place])) for a, g in usable)
+        lost = rounded > 1e-2 * change > 0.0  # a wrong gradient's remainder would be of the size of the change
+        error, said = (np.inf, LOST) if lost else (0.0, "right: linear here, no remainder but roundings")
+        return [Row(name, (size,), error, limit, said, time.perf_counter() - started)]
     slope = float(np.polyfit(np.log(TAYLOR_STEPS), np.log(most), 1)[0])
     # Where L does not bend at all, as x^3 at 0, a higher power is seen; a wrong gradient gives 1.
     error = abs(slope - max(2, round(slope)))
@@ -149,14 +153,19 @@ def adjoint(pair: Pair, trial: Trial, seed: int, limit: float, count: int = 4) -
         started = time.perf_counter()
         x = to_host(args[argument.place])
         probes = [x, *(np.asarray(rng.standard_normal(x.shape)) * typical(x) for _ in range(count - 1))]
-        rises = _linear_part(pair, args, argument, probes)
-        if rises is None:
+        found_parts = _linear_part(pair, args, argument, probes)
+        if found_parts is None:
             skipped.append(argument.name)
             continue
+        at_0, rises = found_parts
         hand = np.array([(z * found).sum() for z in probes])
         exact = np.array([(rise * trial.dy).sum() for rise in rises])
-        error = norm(hand - exact) / max(norm(np.stack(rises)) * norm(trial.dy), 1e-300)
+        # f(z) - f(0) is rounded as f(0) is.
+        change, constant = norm(np.stack(rises)) * norm(trial.dy), norm(at_0) * norm(trial.dy) * count**0.5
+        error = norm(hand - exact) / max(change + constant, 1e-300)
         said = "right" if error <= limit else _along_verdict(hand, exact, pair, limit)
+        if limit * constant > 1e-2 * max(change, norm(hand)) > 0.0:
+            error, said = np.inf, LOST
         rows.append(Row(f"d{argument.name}", x.shape, error, limit, said, time.perf_counter() - started))
     if not rows:
         raise GradcheckError(
@@ -166,8 +175,10 @@ def adjoint(pair: Pair, trial: Trial, seed: int, limit: float, count: int = 4) -
     return rows, f"not linear in {', '.join(skipped)}: not checked" if skipped else ""
 
 
-def _linear_part(pair: Pair, args: Sequence[Any], argument: Argument, probes: list[Array]) -> list[Array] | None:
-    """f(z) - f(0) for each probe z of one argument, the others fixed; None if sums are not kept."""
+def _linear_part(
+    pair: Pair, args: Sequence[Any], argument: Argument, probes: list[Array]
+) -> tuple[Array, list[Array]] | None:
+    """f(0), and f(z) - f(0) for each probe z of one argument, the others fixed; None if sums are not kept."""
 
     def rise(z: Array) -> Array:
         there = list(args)
@@ -183,7 +194,7 @@ def _linear_part(pair: Pair, args: Sequence[Any], argument: Argument, probes: li
             return None
         size = norm(rises[0]) + 2.0 * norm(rises[1]) + norm(at_0)
         kept = norm(together - (rises[0] - 2.0 * rises[1])) <= 1e-12 * size
-    return rises if kept else None
+    return (at_0, rises) if kept else None
 
 
 def _along_verdict(hand: Array, exact: Array, pair: Pair, limit: float) -> str:

@@ -13,13 +13,14 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from minivit.errors import MinivitError, nearest
 from minivit.gradcheck.catalog import Case, normal
+from minivit.gradcheck.derivative import is_float
 from minivit.gradcheck.pair import axes_in_docstring, describe
 
 Shape = tuple[int, ...]
@@ -54,7 +55,8 @@ def pairs_in_file(
     found: dict[str, Case | MinivitError] = {}
     for n in names:
         try:
-            found[n] = Case(functions[n], functions[f"{n}_backward"], _arguments(module, n, shapes, seed))
+            args, drawn = _arguments(module, n, shapes, seed)
+            found[n] = Case(functions[n], functions[f"{n}_backward"], args, drawn=drawn)
         except MinivitError as error:
             if len(names) == 1:
                 raise
@@ -86,7 +88,8 @@ def _is_imported(f: Callable[..., Any], module: ModuleType) -> bool:
     return home is not None and home is not module and getattr(home, name, None) is f
 
 
-def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[Any, ...]:
+def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[tuple[Any, ...], bool]:
+    """Arguments for a function of the file, and whether they were drawn at random."""
     given = getattr(module, f"{name}_args", None)
     if given is not None and not shapes:
         try:
@@ -95,8 +98,25 @@ def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed:
             raise MinivitError(f"{name}_args raised {describe(error)}") from error
         if not isinstance(found, tuple | list):
             raise MinivitError(f"{name}_args is a {type(found).__name__}; expected a tuple of arguments, (x,) for one")
-        return tuple(found)
-    return _drawn(getattr(module, name), name, shapes, seed)
+        _check_count(getattr(module, name), name, found)
+        floats = [a for a in found if is_float(a)]
+        if floats and not any(a.size for a in floats):
+            raise MinivitError(f"{name}_args holds no number, so any gradient is right; expected sizes of 1 or more")
+        return tuple(found), False
+    return _drawn(getattr(module, name), name, shapes, seed), True
+
+
+def _check_count(f: Callable[..., Any], name: str, args: Sequence[Any]) -> None:
+    """Raise MinivitError where f cannot be called with so many arguments."""
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        many = f"{len(args)} argument{'s' * (len(args) != 1)}"
+        raise MinivitError(f"{name}_args holds {many} for {name}{signature}: {error}; expected one for each") from error
 
 
 def _drawn(f: Callable[..., Any], name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[Any, ...]:
@@ -115,10 +135,14 @@ def _drawn(f: Callable[..., Any], name: str, shapes: Mapping[str, Shape], seed: 
     for i, p in enumerate(parameters):
         if p.name in shapes:
             args.append(normal(seed + i, *shapes[p.name]))
-        elif p.default is not p.empty and (p.default is not None or p.name not in letters):
-            args.append(p.default)
+        elif p.kind is p.KEYWORD_ONLY and p.default is p.empty:
+            raise MinivitError(f"{name} takes {p.name} by its name alone, with no default; give it one, or drop the *")
+        elif p.kind is p.VAR_POSITIONAL and p.name in letters:
+            raise MinivitError(f"{name} takes any number of arrays, *{p.name}; define {name}_args in the file")
         elif p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
             continue
+        elif p.default is not p.empty and (p.default is not None or p.name not in letters):
+            args.append(p.default)
         else:
             args.append(normal(seed + i, *_shape_by_letters(letters.get(p.name), lengths, name, p.name)))
     return tuple(args)

@@ -12,14 +12,14 @@ keeps in itself instead of in the cache is stale by then.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minivit.arrays import Array, array_module, to_host
-from minivit.gradcheck.derivative import norm
-from minivit.gradcheck.pair import Argument, GradcheckError, Pair
+from minivit.gradcheck.pair import GradcheckError, Pair
 from minivit.gradcheck.report import Row
 
 MISSING = "missing: the backward pass returned None for it"
@@ -42,18 +42,19 @@ def try_pair(pair: Pair, seed: int) -> Trial:
     y, cache = pair.forward(pair.args)
     if y.dtype.kind == "c":
         raise GradcheckError(f"{pair.name} returned complex y for real arguments; expected real numbers")
-    faults = [_fault("y", y.shape, "y is not finite: nan or inf for finite arguments")] if not _finite(y) else []
+    faults = [] if _finite(y) else [_fault("y", y.shape, _NOT_FINITE)]
     kept_y, kept_cache = copied(y), copied(cache)
     drawn = _upstream(seed, y.shape, y.dtype)
     dy = array_module(y).asarray(drawn.copy())
 
-    direct = _on_host(pair, pair.backward(copied(dy), pair.forward(pair.args)[1]))
-    pair.forward(_in_another_order(pair))
+    direct = on_host(pair, pair.backward(copied(dy), pair.forward(pair.args)[1]))
+    with contextlib.suppress(GradcheckError):  # f may take no others
+        pair.forward(_in_another_order(pair))
     fresh_dy = copied(dy)
     found = pair.backward(dy, cache)
-    gradients = _on_host(pair, found)
+    gradients = on_host(pair, found)
     faults += _type_faults(pair, found)
-    second = _on_host(pair, pair.backward(fresh_dy, cache))
+    second = on_host(pair, pair.backward(fresh_dy, cache))
 
     for name, now, then in zip(pair.names, pair.args, before, strict=True):
         if not same(now, then):
@@ -77,20 +78,6 @@ def try_pair(pair: Pair, seed: int) -> Trial:
             )
         )
     return Trial(before, _wide(kept_y), _wide(drawn), gradients, direct, tuple(faults))
-
-
-def relative(error: float, size: float, pair: Pair, trial: Trial, argument: Argument) -> float:
-    """The size of an error relative to that of a gradient.
-
-    A gradient that is zero in theory is nothing but roundings: there the error is relative to what gradients
-    between such y and x would be, |dy| |y| / |x|.
-    """
-    x = pair.args[argument.place]
-    usual = norm(trial.dy) * norm(trial.y) / max(norm(_wide(x)), max(1, x.size) ** 0.5)
-    usual = usual or 1e-40  # the complex step errs by its square, 1e-60, where all is 0
-    if size <= 1e-13 * usual:
-        size = usual
-    return error / size
 
 
 def mapped(f: Callable[[Array], Array], x: Any) -> Any:
@@ -129,15 +116,19 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _in_another_order(pair: Pair) -> list[Any]:
-    """The arguments with the numbers of each float array moved on by one: as legal as they were, but others."""
+    """The arguments with the numbers of each float array moved on by one: as legal as they were, but others.
+
+    Numbers that are all equal become smaller ones.
+    """
     args = list(pair.args)
     for argument in pair.floats:
         x = args[argument.place]
-        args[argument.place] = array_module(x).roll(x.reshape(-1), 1).reshape(x.shape)
+        moved = array_module(x).roll(x.reshape(-1), 1).reshape(x.shape)
+        args[argument.place] = array_module(x).asarray(x * 0.75) if same(moved, x) else moved
     return args
 
 
-def _on_host(pair: Pair, gradients: list[Any]) -> tuple[Array | None, ...]:
+def on_host(pair: Pair, gradients: list[Any]) -> tuple[Array | None, ...]:
     """Copies in float64. Raises GradcheckError for a gradient that is no array of numbers."""
     copies: list[Array | None] = []
     for argument, g in zip(pair.floats, gradients, strict=True):
@@ -148,19 +139,25 @@ def _on_host(pair: Pair, gradients: list[Any]) -> tuple[Array | None, ...]:
     return tuple(copies)
 
 
-def _type_faults(pair: Pair, gradients: list[Any]) -> list[Row]:
-    """Gradients in neither their argument's type nor, for a narrow one, float32."""
+def _type_faults(pair: Pair, gradients: list[Any], tried: str = "") -> list[Row]:
+    """Gradients in neither their argument's type nor, for a narrow one, float32; `tried` is said of the type."""
     faults = []
     for argument, g in zip(pair.floats, gradients, strict=True):
         dtype = pair.args[argument.place].dtype
         if g is not None and g.dtype not in (dtype, np.promote_types(dtype, np.float32)):
-            mend = _MEND if g.dtype.kind == "f" else f"make it of {argument.name}'s type, as np.zeros_like does"
-            faults.append(
-                _fault(f"d{argument.name}", g.shape, f"is of {g.dtype} where {argument.name} is of {dtype}: {mend}")
-            )
+            mend = f"make it of {argument.name}'s type, as np.zeros_like does"
+            if g.dtype.kind == "f":
+                mend = _MEND if g.dtype.itemsize > dtype.itemsize else _NARROWED
+            said = f"is of {g.dtype} where {argument.name} is of {dtype}{tried}: {mend}"
+            faults.append(_fault(f"d{argument.name}", g.shape, said))
     return faults
 
 
+_NOT_FINITE = (
+    "y is not finite: nan or inf for finite arguments; where f does not take every number, as a logarithm, give "
+    "arguments that it takes"
+)
+_NARROWED = "a cast or an array of a narrower type on its path loses digits; make them of x.dtype"
 _MEND = (
     "np.sqrt(2.0), np.where(..., 1.0, 0.1), np.zeros(n), np.eye(n) and arrays from outside the arguments are float64 "
     "and widen what they meet; use Python floats (math.sqrt) and x.dtype"
@@ -175,9 +172,10 @@ def float32_faults(pair: Pair, seed: int) -> list[Row]:
         narrow = pair.cast(np.float32)
         y, cache = narrow.forward(narrow.args)
         if y.dtype != np.float32:
-            return [_fault("y", y.shape, f"is of {y.dtype} where the arguments are of float32: {_MEND}")]
+            said = f"is of {y.dtype} where the arguments are of float32, in which it was tried as well: {_MEND}"
+            return [_fault("y", y.shape, said)]
         dy = array_module(y).asarray(_upstream(seed, y.shape, np.float32))
-        return _type_faults(narrow, narrow.backward(dy, cache))
+        return _type_faults(narrow, narrow.backward(dy, cache), ", in which it was tried as well")
 
 
 def _upstream(seed: int, shape: tuple[int, ...], dtype: Any) -> Array:

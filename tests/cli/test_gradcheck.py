@@ -236,3 +236,19 @@ def test_one_pair_that_cannot_be_checked_hides_no_other(capsys, tmp_path):
     assert outcome.code == 2
     assert "the sign is wrong" in outcome.out
     assert outcome.err.startswith("minivit: bare does not say the shape of x")
+
+
+def test_every_pair_that_cannot_be_checked_has_a_line_and_is_counted(capsys, tmp_path):
+    (tmp_path / "layers.py").write_text(
+        'def right(x):\n    """x (B, D)"""\n    return x, 1\ndef right_backward(dy, c):\n    return dy\n'
+        'def rows(x, labels):\n    """x (B, D), labels (B,)"""\n    return x[labels], 1\n'
+        "def rows_backward(dy, c):\n    return dy\n"
+        "def bare(x):\n    return x, 1\ndef bare_backward(dy, c):\n    return dy\n"
+    )
+    outcome = minivit(capsys, "gradcheck", tmp_path / "layers.py")
+    assert outcome.code == 2
+    assert "1 of 1 right, 2 not checked, in " in outcome.out
+    rows, bare = outcome.err.splitlines()
+    assert rows.startswith("minivit: rows raised IndexError: ")
+    assert rows.endswith("; its arguments were random numbers: where it takes others, define rows_args in the file")
+    assert bare.startswith("minivit: bare does not say the shape of x; ")

@@ -233,9 +233,9 @@ def test_a_gradient_that_is_zero_in_theory_is_judged_against_what_others_are():
     args = (random(1, 4, 5), random(2, 4, 1))
     for method in ("complex_step", "directions"):
         report = check(f, f_backward, args, method=method).require()
-        assert 0.0 < report["db"].error < 1e-15
+        assert 0.0 < report["db"].error < 0.05 * report["db"].tolerance  # at which it would be 30 times its roundings
     spoiled = check(f, lambda dy, c: (f_backward(dy, c)[0], 1e-9 * dy.sum(-1, keepdims=True)), args)
-    assert 1e-11 < spoiled["db"].error < 1e-7
+    assert spoiled["db"].error > 1e-11
 
 
 @pytest.mark.parametrize("method", METHODS)

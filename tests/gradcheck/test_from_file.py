@@ -179,3 +179,33 @@ def test_a_default_of_none_with_a_shape_is_drawn(tmp_path):
     x, b, c = pairs_in_file(path, "double", {})["double"].args
     assert x.shape == b.shape == (3,)
     assert c is None
+
+
+@pytest.mark.parametrize(
+    ("head", "args", "said"),
+    [
+        ("pair(x, *, eps)", "", "pair takes eps by its name alone, with no default; give it one"),
+        ("pair(*x)", "", r"pair takes any number of arrays, \*x; define pair_args in the file"),
+        ("pair(x)", "pair_args = (numpy.ones(3), 2.0)",
+         r"pair_args holds 2 arguments for pair\(x\): too many positional arguments; expected one for each"),
+        ("pair(x, y)", "pair_args = (numpy.ones(3),)", r"pair_args holds 1 argument for pair\(x, y\): missing a"),
+        ("pair(x)", "pair_args = (numpy.ones((0, 3)),)", "pair_args holds no number, so any gradient is right"),
+    ],
+)  # fmt: skip
+def test_arguments_that_do_not_fit(tmp_path, head, args, said):
+    path = tmp_path / "pair.py"
+    pair = f'def {head}:\n    """x (B, D)"""\n    return x, 1\ndef pair_backward(dy, c):\n    return dy\n'
+    path.write_text(f"import numpy\n{args}\n{pair}")
+    with pytest.raises(MinivitError, match=said):
+        pairs_in_file(path, "pair", {})
+
+
+def test_an_argument_by_name_alone_keeps_its_default(tmp_path):
+    path = tmp_path / "pair.py"
+    path.write_text(
+        'def pair(x, *, by=3.0):\n    """x (B, D)"""\n    return x * by, by\n'
+        "def pair_backward(dy, by):\n    return dy * by\n"
+    )
+    (case,) = pairs_in_file(path, "pair", {}).values()
+    assert shapes_of(case) == [(3, 5)]
+    check(case.f, case.f_backward, case.args).require()

@@ -219,3 +219,41 @@ def test_a_gradient_that_is_zero_for_dy_like_x_is_not_called_wrong(seed):
     check(forward, backward, (x,), seed=seed, method="central").require()
     with pytest.raises(GradcheckError, match="is not real-analytic"):
         check(forward, backward, (x,), seed=seed)
+
+
+@pytest.mark.parametrize("x", [np.array([3.0]), np.full(4, 2.0), np.array(2.0)], ids=["one", "equal", "of no axes"])
+def test_what_a_pair_remembers_is_seen_where_no_other_order_is_another(x):
+    def f(x):
+        f.kept = x
+        return x * x, None
+
+    assert not check(f, lambda dy, c: 2.0 * dy * f.kept, (x,)).passed
+
+
+def test_a_gradient_of_a_narrower_type():
+    def backward(dy, cache):
+        return (dy * np.float32(0.1)).astype(np.float32)
+
+    verdict = check(lambda x: (x * 0.1, None), backward, (random(1, 4),)).worst.verdict
+    assert verdict.startswith("is of float32 where x is of float64: a cast or an array of a narrower type")
+
+
+def test_the_type_that_was_tried_as_well_is_said():
+    wide = np.arange(4.0)
+    verdict = check(lambda x: (x * wide, None), lambda dy, c: dy * wide, (random(1, 4),)).worst.verdict
+    assert verdict.startswith("is of float64 where the arguments are of float32, in which it was tried as well: ")
+
+    def backward(dy, cache):
+        return dy * wide.astype(np.float64)
+
+    verdict = check(lambda x: (x * wide.astype(x.dtype), None), backward, (random(1, 4),)).worst.verdict
+    assert verdict.startswith("is of float64 where x is of float32, in which it was tried as well: ")
+
+
+def test_of_a_y_that_is_not_finite_no_gradient_is_judged():
+    with np.errstate(invalid="ignore"):
+        report = check(lambda x: (np.log(x), x), lambda dy, x: dy / x, (random(1, 4),))
+    assert [row.tensor for row in report.rows] == ["y"]
+    assert report.worst.verdict.endswith(
+        "where f does not take every number, as a logarithm, give arguments that it takes"
+    )

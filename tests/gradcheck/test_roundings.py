@@ -1,0 +1,112 @@
+"""Few right digits, and none: what is roundings is not called wrong, and what is wrong does not hide among them."""
+
+import numpy as np
+import pytest
+from helpers.cases import random
+
+from minivit import functions as fn
+from minivit.gradcheck import check
+
+CANCELLING = {
+    "layer norm of two": (
+        fn.layer_norm, fn.layer_norm_backward, lambda s: (random(s, 3, 2), random(s + 1, 2), random(s + 2, 2)),
+    ),
+    "saturated softmax": (fn.softmax, fn.softmax_backward, lambda s: (random(s, 2, 5, scale=10.0),)),
+    "saturated attention": (
+        fn.attention, fn.attention_backward,
+        lambda s: (random(s, 1, 3, 4, scale=5.0), random(s + 1, 1, 5, 4, scale=5.0), random(s + 2, 1, 5, 4)),
+    ),
+    "sure cross-entropy": (
+        fn.cross_entropy, fn.cross_entropy_backward, lambda s: (random(s, 1, 5, scale=9.0), np.array([s % 5])),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["complex_step", "directions"])
+@pytest.mark.parametrize("name", CANCELLING)
+def test_terms_that_cancel_leave_a_gradient_that_is_right(name, method):
+    f, f_backward, args = CANCELLING[name]
+    for seed in range(40):
+        check(f, f_backward, args(seed), method=method).require()
+
+
+@pytest.mark.parametrize("method", ["complex_step", "directions"])
+@pytest.mark.parametrize("name", CANCELLING)
+def test_and_one_that_is_a_little_wrong_is_caught(name, method):
+    f, f_backward, args = CANCELLING[name]
+
+    def broken(dy, cache):
+        first, *others = fn_tuple(f_backward(dy, cache))
+        return (first * (1 + 1e-3), *others)
+
+    for seed in range(10):
+        assert not check(f, broken, args(seed), method=method).passed
+
+
+def fn_tuple(found):
+    return found if isinstance(found, tuple) else (found,)
+
+
+@pytest.mark.parametrize("method", ["complex_step", "directions", "central", "taylor", "adjoint"])
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1e9, 1e12, 1e15, 1e20])
+def test_a_large_constant_in_y_hides_nothing(offset, method):
+    """The complex step does not see it; the others say so where it swallows their differences."""
+
+    def shifted(x):
+        return x + offset, None
+
+    args = (random(3, 5),)
+    assert not check(shifted, lambda dy, c: 2.0 * dy, args, method=method).passed
+    right = check(shifted, lambda dy, c: 1.0 * dy, args, method=method)
+    seen = method in ("complex_step", "directions")
+    assert right.passed or (not seen and right.worst.verdict.startswith("not checked: the numeric derivative is lost"))
+    assert right.passed == (seen or offset <= {"central": 1e6, "taylor": 1e6, "adjoint": 1e12}[method])
+
+
+def test_a_small_gradient_beside_a_large_one_is_looked_at():
+    def f(s, x):
+        return (x * x).sum() * 1e6 + (s * 1e-8).sum(), (s, x)
+
+    def broken(dy, cache):
+        s, x = cache
+        return dy * np.full_like(s, 3e-8), 2e6 * dy * x
+
+    report = check(f, broken, (random(1, 3), random(2, 10)))
+    assert report["ds"].verdict.startswith("off by the factor 3")
+    assert report["dx"].passed
+
+
+def test_a_jump_is_no_rounding():
+    """Which of two equal numbers is the larger changes with a last bit: nothing is explained by that."""
+
+    def largest(x):
+        return x.max(-1), x
+
+    def broken(dy, x):
+        return 0.5 * dy[:, None] * (x == x.max(-1, keepdims=True))
+
+    x = np.array([[1.0, 1.0, 0.5], [0.3, 2.0, 0.1]])
+    assert not check(largest, broken, (x,), method="central").passed
+
+
+@pytest.mark.parametrize("factor", [1.0, 5.0])
+def test_a_numeric_derivative_outside_of_fs_domain_says_nothing(factor):
+    """The step is a share of what x is on the whole, and leads below 0."""
+    with np.errstate(invalid="ignore"):
+        row = check(
+            lambda x: (np.log(x), x), lambda dy, x: factor * dy / x, (np.array([1e-5, 1.0, 10.0]),), method="central"
+        ).worst
+    assert not row.passed
+    assert row.verdict.startswith("not checked: the numeric derivative is not finite; its step leaves f's domain")
+
+
+def test_arguments_that_may_not_be_moved_are_left_where_they_are():
+    """A function may demand that its weights sum to 1; without moving them nothing is explained."""
+
+    def mean(x, w):
+        if abs(float(w.real.sum()) - 1.0) > 1e-17:
+            raise ValueError("weights must sum to 1")
+        return x * w, (x, w)
+
+    args = (random(1, 4), np.full(4, 0.25))
+    assert not check(mean, lambda dy, c: (dy * c[1] * 1.1, dy * c[0]), args).passed
