@@ -81,9 +81,13 @@ def plot_image(ax: Axes, image: Array, title: str = "") -> Axes:
 def plot_step_times(ax: Axes, found: Mapping[str, Any]) -> Axes:
     """Draw what `minivit bench` measured: minivit's step by its parts, PyTorch's, and the matrix products alone."""
     left = 0.0
-    parts = (("forward", _BLUE, ""), ("backward", _ORANGE, "//"), ("optimizer", _GREEN, ".."))
-    for name, color, hatch in parts:
-        width = float(found[f"{name}_s"])
+    parts = (
+        ("forward", "forward_s", _BLUE, ""),
+        ("backward", "backward_s", _ORANGE, "//"),
+        ("optimiser", "optimizer_s", _GREEN, ".."),
+    )
+    for name, key, color, hatch in parts:
+        width = float(found[key])
         ax.barh("minivit", width, left=left, color=color, hatch=hatch, edgecolor="white", label=name)
         left += width
     for label, key in (("PyTorch eager", "torch_step_s"), ("torch.compile", "torch_compile_step_s")):

@@ -107,7 +107,14 @@ def run(options: argparse.Namespace) -> None:
     run_directory = new_run_directory(out, data.dataset)
     if "dataset" not in asked:
         print("No --dataset given: learning the built-in shapes.")
+    for name, optimizer in _OF_ONE_OPTIMIZER.items():
+        if name in flags and optimizer != settings.optimizer:
+            flag = f"--{name.replace('_', '-')}"
+            print(f"{flag} is of --optimizer {optimizer}: it changes nothing with {settings.optimizer}")
     _train(config, splits, run_directory, device, resume=False)
+
+
+_OF_ONE_OPTIMIZER = {"beta1": "adamw", "beta2": "adamw", "adam_eps": "adamw", "momentum": "sgd"}
 
 
 def _resume(run_directory: Path, flags: Values, config_file: Path | None, out: Path | None) -> None:

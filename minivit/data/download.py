@@ -152,7 +152,7 @@ def _blocks(url: str) -> Iterator[bytes]:
         while True:
             try:
                 block = response.read(_BLOCK)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:  # a negative size of a part, say
                 raise _MirrorError(_reason(error)) from error
             if not block:
                 return
@@ -160,4 +160,5 @@ def _blocks(url: str) -> Iterator[bytes]:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    words = "".join(c if c.isprintable() else " " for c in str(error))  # a server may have put anything into it
+    return " ".join(words.split())[:200] or type(error).__name__

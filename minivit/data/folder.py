@@ -62,9 +62,15 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
                 raise MinivitError(f"{train_dir} has too few pictures: {error}") from error
             notes.append(f"{data_dir} has no folder {part}: {tenth} of the images of train were held out as {part}.")
     if resized:
-        notes.append(f"{resized} images of other sizes were resized to {size[0]}x{size[1]}.")
+        images = "image of another size was" if resized == 1 else "images of other sizes were"
+        notes.append(f"{resized} {images} resized to {size[0]}x{size[1]}.")
     if left_out:
-        notes.append(f"{left_out} files in the class folders were left out: they do not end in {', '.join(SUFFIXES)}.")
+        files = (
+            "file in the class folders was left out: it does not"
+            if left_out == 1
+            else ("files in the class folders were left out: they do not")
+        )
+        notes.append(f"{left_out} {files} end in {', '.join(SUFFIXES)}.")
     return Splits(train, parts["validation"], parts["test"], tuple(notes))
 
 

@@ -64,7 +64,9 @@ def _opaque(picture: Image.Image, file_format: str | None) -> Image.Image:
 
     # 16 bits are I;16, or I by Pillow's version, in formats that have no more.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+        grey = np.asarray(picture)
+        see_through = grey == picture.info.get("transparency", -1)
+        return Image.fromarray(np.where(see_through, 255, grey >> 8).astype(np.uint8)).convert("RGB")
     if picture.mode in ("I", "F"):
         raise ValueError("grey of more than 16 bits")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:

@@ -45,7 +45,8 @@ def pairs_in_file(
         if not names:
             raise MinivitError(f"{path} holds no pair; expected two functions such as my_layer and my_layer_backward")
     elif name not in functions:
-        raise MinivitError(f"{path} has no function {name!r}.{nearest(name, names or functions)}")
+        hint = nearest(name, names or functions) or (f" It has {', '.join(names)}." if names else "")
+        raise MinivitError(f"{path} has no function {name!r}.{hint}")
     elif name.endswith("_backward") and name.removesuffix("_backward") in pairs:
         raise MinivitError(f"{name} is the half of a pair; name the other, {name.removesuffix('_backward')}")
     elif name not in pairs:
@@ -124,7 +125,9 @@ def _drawn(f: Callable[..., Any], name: str, shapes: Mapping[str, Shape], seed: 
     parameters = list(inspect.signature(f).parameters.values())
     for unknown in shapes:
         if unknown not in (p.name for p in parameters):
-            raise MinivitError(f"{name} has no argument {unknown!r}.{nearest(unknown, [p.name for p in parameters])}")
+            known = [p.name for p in parameters]
+            hint = nearest(unknown, known) or f" It has {', '.join(known)}."
+            raise MinivitError(f"{name} has no argument {unknown!r}.{hint}")
     lengths: dict[str, int] = {}
     letters = axes_in_docstring(f)
     for argument, shape in shapes.items():  # x=2,5,7 says what D is in g (D,), too

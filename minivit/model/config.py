@@ -87,7 +87,7 @@ def _pair(name: str, value: object) -> tuple[int, int]:
     if _is_integer(value):
         value = (value, value)
     if isinstance(value, list | tuple) and len(value) == 2 and all(_is_integer(v) and v > 0 for v in value):
-        return value[0], value[1]
+        return int(value[0]), int(value[1])
     raise MinivitError(f"{name} is {value!r}; expected one positive integer or two, (height, width), such as (32, 32)")
 
 
@@ -100,6 +100,7 @@ def _check_numbers(config: ViTConfig) -> None:
         value, least = getattr(config, name), 0 if name == "mlp_width" else 1
         if not _is_integer(value) or value < least:
             raise MinivitError(f"{name} is {value!r}; expected an integer of at least {least}")
+        object.__setattr__(config, name, int(value))  # what NumPy's integers are no more: a number that a file can hold
     for name in ("dropout", "drop_path"):
         value = getattr(config, name)
         if not isinstance(value, float | int) or not 0.0 <= value < 1.0:

@@ -96,12 +96,16 @@ def fit(values: Values, splits: Splits) -> RunConfig:
             raise MinivitError(
                 f"{name} is {values[name]}, but the images have {fact}; leave {name} out, it follows the data"
             )
+    settings: TrainSettings = section_of(TrainSettings, values)
+    if settings.crop_padding > min(images.shape[2:]):
+        size = "x".join(map(str, images.shape[2:]))
+        raise MinivitError(
+            f"crop_padding is {settings.crop_padding}, but the images are {size}, and would be shifted out of sight; "
+            "expected a few pixels, such as 4"
+        )
     mean, std = channel_statistics(images)
     return RunConfig(
-        section_of(DataSettings, values),
-        model_config(values | facts),
-        section_of(TrainSettings, values),
-        Inputs(classes, mean, std),
+        section_of(DataSettings, values), model_config(values | facts), settings, Inputs(classes, mean, std)
     )
 
 
@@ -145,8 +149,10 @@ def _load(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise MinivitError(f"{path} cannot be read ({error.strerror}); expected a configuration in TOML") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise MinivitError(f"{path} is not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise MinivitError(f"{path} is no text in UTF-8 (byte {error.start}); save it as such") from error
 
 
 def _values(path: Path, document: dict[str, Any]) -> Values:
@@ -170,7 +176,10 @@ def _values(path: Path, document: dict[str, Any]) -> Values:
                 raise MinivitError(f"{path}: [{title}] has no field {name!r}.{_advice(name, title, known)}")
             if isinstance(value, str) and known[name] in (int, float, bool):
                 raise MinivitError(f"{path}: {name} is the text {value!r}; write it without quotes")
-            values[name] = parse(name, known[name], value)
+            try:
+                values[name] = parse(name, known[name], value)
+            except MinivitError as error:
+                raise MinivitError(f"{path}: {error}") from error
     return values
 
 

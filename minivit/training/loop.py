@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minivit.arrays import to_device
-from minivit.data import Splits, take
+from minivit.data import Splits, channel_statistics, take
 from minivit.errors import MinivitError
 from minivit.model import init_params, named
 from minivit.plots import save_curves, save_predictions
@@ -28,6 +28,7 @@ from minivit.training.memory import memory_suffices
 from minivit.training.progress import Progress
 from minivit.training.run_directory import EpochRow, read_metrics, start_run, write_metrics, write_results
 from minivit.training.schedule import learning_rate
+from minivit.training.settings import TrainSettings
 from minivit.training.step import Totals, TrainState, fresh_state
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def _train(config: RunConfig, splits: Splits, run: Path, device: str, resume: bo
                 progress.epoch(rows[-1])
     finally:
         progress.close()
-    return _finish(state, config, splits, run, device)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _finish(state, config, splits, run, device)
 
 
 def steps_per_epoch(config: RunConfig, splits: Splits) -> int:
@@ -117,12 +119,16 @@ def _epoch(
         runner.step(i, rates[state.step])
         if i + 1 == steps or runner.due():
             sums = runner.read()
-            _check_finite(sums, epoch, i + 1, settings.learning_rate)
+            at = f"at epoch {epoch}, step {i + 1}"
+            _demand_finite("loss", sums.loss, at, settings)
+            _demand_finite("gradient's norm", sums.norm, at, settings)
             speed = sums.images / (time.perf_counter() - start)
             progress.step(epoch, i + 1, sums.loss / sums.images, sums.correct / sums.images, speed)
     trained = time.perf_counter() - start
     how = as_trained(settings, device)
     score = evaluate(state.params.tree, splits.validation, config.model, config.inputs, device, how)
+    # The last step's update shows here alone; what it has spoiled must not take the place of the last checkpoint.
+    _demand_finite("validation loss", score.loss, f"after epoch {epoch}", settings)
     return EpochRow(
         epoch,
         state.step,
@@ -137,14 +143,12 @@ def _epoch(
     )
 
 
-def _check_finite(sums: Totals, epoch: int, step: int, rate: float) -> None:
-    """Raises MinivitError if the loss or a gradient's norm is no number any more."""
-    for name, total in (("loss", sums.loss), ("gradient's norm", sums.norm)):
-        if math.isfinite(total):
-            continue
+def _demand_finite(name: str, value: float, when: str, settings: TrainSettings) -> None:
+    """Raises MinivitError if a loss or a gradient's norm is no number any more."""
+    if not math.isfinite(value):
         raise MinivitError(
-            f"the {name} became {total} at epoch {epoch}, step {step}; the usual cure is a smaller "
-            f"--learning-rate (it was {rate:g}) or a longer --warmup-epochs"
+            f"the {name} became {value} {when}; the usual cure is a smaller --learning-rate (it was "
+            f"{settings.learning_rate:g}) or a longer --warmup-epochs"
         )
 
 
@@ -160,6 +164,12 @@ def _restore(state: TrainState, config: RunConfig, splits: Splits, run: Path, de
             f"{run} had done {state.step} steps after epoch {epoch}, but {len(splits.train.labels)} training images "
             f"make it {expected}; resume it on the images that it began with"
         )
+    # As many others would do as well, and held-out images could be among them.
+    if not np.allclose(channel_statistics(splits.train.images), (config.inputs.mean, config.inputs.std), rtol=1e-9):
+        raise MinivitError(
+            f"the training images are not those that {run} began with: mean or deviation of their channels differ; "
+            "resume it on the same images"
+        )
     rows = [row for row in read_metrics(run) if row.epoch <= epoch]
     if len(rows) != epoch:
         raise MinivitError(f"{run / 'metrics.csv'} has {len(rows)} of {epoch} epochs; the run cannot be resumed")
@@ -170,6 +180,7 @@ def _finish(state: TrainState, config: RunConfig, splits: Splits, run: Path, dev
     """Look at the test images, once."""
     params, how = state.params.tree, as_trained(config.training, device)
     score = evaluate(params, splits.test, config.model, config.inputs, device, how)
+    _demand_finite("test loss", score.loss, "at the end", config.training)
     write_results(run, score)
     count = len(splits.test.labels)  # in a folder the images lie class by class: some of each are shown
     few = take(splits.test, np.linspace(0, count - 1, min(20, count)).astype(np.int64))

@@ -69,7 +69,7 @@ def new_run_directory(out: Path | None, dataset: str) -> Path:
         if path.exists() and not path.is_dir():
             raise MinivitError(f"{path} is a file; choose another --out, for a directory")
         if path.exists() and any(path.iterdir()):
-            more = f", or go on with --resume {path}" if (path / "config.toml").is_file() else ""
+            more = f", or go on with --resume {path}" if (path / MODEL).is_file() else ""
             raise MinivitError(f"{path} is there and not empty; choose another --out{more}")
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -41,6 +41,9 @@ SHAPES_PRESET: dict[str, Any] = {
 }
 
 
+_SMALLEST_EPS = 1.2e-38  # of float32, below which numbers lose digits, and on a GPU are 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How the model learns. Raises MinivitError for a value that cannot work."""
@@ -88,12 +91,19 @@ class TrainSettings:
             raise MinivitError(
                 f"accumulate is {self.accumulate}, more than batch_size {self.batch_size}; each part needs an image"
             )
-        for name in ("learning_rate", "adam_eps"):
+        for name, usual in (("learning_rate", 1e-3), ("adam_eps", 1e-8)):
             if not 0.0 < getattr(self, name) < float("inf"):
-                raise MinivitError(f"{name} is {getattr(self, name)}; expected a positive number, such as {1e-3}")
+                raise MinivitError(f"{name} is {getattr(self, name)}; expected a positive number, such as {usual:g}")
         for name in ("final_learning_rate", "warmup_epochs", "weight_decay", "clip"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise MinivitError(f"{name} is {getattr(self, name)}; expected 0 or a positive number")
+        if self.final_learning_rate > self.learning_rate:
+            raise MinivitError(
+                f"final_learning_rate is {self.final_learning_rate:g}, above learning_rate {self.learning_rate:g}; "
+                "expected what the rate falls to"
+            )
+        if self.adam_eps < _SMALLEST_EPS:
+            raise MinivitError(f"adam_eps is {self.adam_eps:g}, too small for float32; expected a number such as 1e-8")
         for name in ("beta1", "beta2", "momentum", "label_smoothing"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise MinivitError(f"{name} is {getattr(self, name)}; expected a number from 0 to just under 1")

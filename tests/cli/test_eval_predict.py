@@ -28,6 +28,22 @@ def test_eval_repeats_what_training_reported(capsys, trained):
     assert "100.00%" in minivit(capsys, "eval", trained / "run").out
 
 
+def test_eval_sees_images_of_the_size_that_training_saw(capsys, tmp_path):
+    """Of pictures of 32x32, which were resized."""
+    words = [
+        "train",
+        "--dataset",
+        "folder",
+        "--data-dir",
+        picture_folder(tmp_path / "pictures"),
+        "--out",
+        tmp_path / "r",
+    ]
+    assert minivit(capsys, *words, *TINY, "--image-size", "16x24").code == 0
+    score = json.loads(minivit(capsys, "eval", tmp_path / "r", "--json").out)
+    assert score == json.loads((tmp_path / "r/results.json").read_text())
+
+
 def test_predict_names_the_class_of_each_image(capsys, trained):
     paths = [trained / "pictures/test/light/0.png", trained / "pictures/test/dark/1.png"]
     outcome = minivit(capsys, "predict", trained / "run", *paths)

@@ -72,6 +72,8 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "UNPACKED_LIMIT", 100_000)
     path = write(tmp_path / "x.tar.gz", entry("other", bytes(200_000)), entry("top/a", b"one"))
     assert "unpacks to more than 100000 bytes" in refusal(path)
+    path = write(tmp_path / "y.tar.gz", entry("other", bytes(110_000)), entry("top/a", b"one"))
+    assert "unpacks to more than 100000 bytes" in refusal(path), "a little more is too much as well"
 
 
 def test_a_long_name_that_claims_gigabytes_is_refused(tmp_path, monkeypatch):

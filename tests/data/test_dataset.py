@@ -38,6 +38,13 @@ def test_hold_out_takes_each_classs_share():
     assert np.bincount(held.labels).tolist() == [10, 5, 1]
 
 
+def test_hold_out_is_what_it_has_always_been():
+    """Or training images of older runs would become images to choose by, and the other way round."""
+    images = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
+    held = hold_out(Dataset(images, np.arange(20) % 3, ("a", "b", "c")), 5)[1]
+    assert held.images.ravel().tolist() == [3, 4, 5, 6, 17]
+
+
 def test_hold_out_is_the_same_every_time_but_no_simple_pattern():
     first, second = (hold_out(numbered(100), 20)[1].images[:, 0, 0, 0] for _ in range(2))
     np.testing.assert_array_equal(first, second)

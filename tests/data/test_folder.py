@@ -94,6 +94,9 @@ def test_suffixes_of_any_case_count_and_other_files_do_not(tmp_path):
     assert splits.train.classes == tuple("abcde")
     assert sum(len(part.labels) for part in splits[:3]) == 10
     assert splits.notes[-1].startswith("2 files in the class folders were left out: they do not end in .png, .jpg")
+    (tmp_path / "train" / "b" / "moving.gif").unlink()
+    note = folder_splits(tmp_path, (6, 8)).notes[-1]
+    assert note.startswith("1 file in the class folders was left out: it does not end in .png, .jpg")
 
 
 def test_a_class_that_train_lacks_is_named(whole):

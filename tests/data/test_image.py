@@ -39,6 +39,13 @@ def test_another_size_is_resized_and_said(tmp_path):
     np.testing.assert_allclose(image[0, 0, 1:-1], np.arange(5, 160, 20)[1:-1], atol=1)
 
 
+def test_resizing_is_bilinear(tmp_path):
+    """A step between two pixels becomes a straight line, without the overshoot of a cubic one."""
+    Image.fromarray(np.array([[[0] * 3, [200] * 3]], np.uint8)).save(tmp_path / "step.png")
+    image, _ = read_image(tmp_path / "step.png", (1, 8))
+    np.testing.assert_allclose(image[0, 0], [0, 0, 25, 75, 125, 175, 200, 200], atol=1)
+
+
 def test_transparency_is_put_on_white(tmp_path):
     rgba = np.zeros((6, 8, 4), np.uint8)
     rgba[..., 3] = [0, 255, 128, 0, 0, 0, 0, 0]
@@ -61,6 +68,12 @@ def test_grey_of_8_and_16_bits(tmp_path):
     (tmp_path / "16.pgm").write_bytes(b"P5 8 6 65535 " + (grey.astype(">u2") * 257).tobytes())
     for name in ("8.png", "16.png", "16.pgm"):
         np.testing.assert_array_equal(read_image(tmp_path / name, (6, 8))[0], np.stack([grey] * 3))
+
+
+def test_a_grey_of_16_bits_that_stands_for_nothing_is_white(tmp_path):
+    grey = np.array([[0, 257 * 9, 257 * 200, 257 * 9 + 1]], np.uint16)
+    Image.fromarray(grey).save(tmp_path / "16.png", transparency=257 * 9)
+    assert read_image(tmp_path / "16.png", (1, 4))[0][0, 0].tolist() == [0, 255, 200, 9]
 
 
 @pytest.mark.parametrize("value", [np.int32(1 << 16), np.int32(255), np.float32(0.5)])

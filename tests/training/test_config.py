@@ -11,8 +11,8 @@ from minivit.training.config import fit, read_run_config, read_values, to_toml
 from minivit.training.settings import TrainSettings
 
 
-def splits(classes=("a", 'b "quoted" ü'), size=(8, 12)):
-    images = np.random.default_rng(0).integers(0, 256, (6, 3, *size), dtype=np.uint8)
+def splits(classes=("a", 'b "quoted" ü'), size=(8, 12), seed=0):
+    images = np.random.default_rng(seed).integers(0, 256, (6, 3, *size), dtype=np.uint8)
     data = Dataset(images, np.arange(6) % len(classes), classes)
     return Splits(data, data, data, ())
 
@@ -29,6 +29,27 @@ def test_a_run_configuration_survives_toml(tmp_path):
     assert config.model.image_size == (8, 12)
     assert config.model.classes == 2
     assert config.inputs.mean == pytest.approx(splits().train.images.mean((0, 2, 3)) / 255)
+
+
+def test_images_are_normalised_by_those_that_it_learns_from():
+    train, *others = (splits(seed=seed).train for seed in range(3))
+    inputs = fit({}, Splits(train, *others, ())).inputs
+    assert inputs.mean == pytest.approx(train.images.mean((0, 2, 3)) / 255)
+    assert inputs.std == pytest.approx(train.images.std((0, 2, 3)) / 255)
+    for other in others:
+        assert inputs.mean != pytest.approx(other.images.mean((0, 2, 3)) / 255)
+
+
+def test_images_are_not_shifted_out_of_sight():
+    fit({"crop_padding": 8}, splits())
+    with pytest.raises(MinivitError, match="crop_padding is 9, but the images are 8x12, and would be shifted out of"):
+        fit({"crop_padding": 9}, splits())
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "c.toml").write_bytes(b"[model]\n\xff\xfe")
+    with pytest.raises(MinivitError, match=r"c.toml is no text in UTF-8 \(byte 8\); save it as such"):
+        read_values(tmp_path / "c.toml")
 
 
 def test_a_run_from_before_there_was_a_choice_computed_all_tokens(tmp_path):
@@ -84,6 +105,7 @@ def test_a_variant_gives_sizes_and_fields_change_them(tmp_path):
         ('[training]\noptimizer = "adam"\n', ["'adam'", "'adamw', 'sgd'"]),
         ("[model]\nimage_size = [1, 2, 3]\n", ["image_size", "32x48"]),
         ("[model\n", ["not valid TOML"]),
+        ("[training]\nepochs = 1.0\n", ["c.toml: epochs is 1.0; expected an integer"]),
     ],
 )
 def test_a_bad_file_is_refused_in_a_sentence(tmp_path, text, words):
@@ -113,6 +135,8 @@ def test_a_model_for_other_images_is_refused(name, value):
         ("seed", -1),
         ("seed", 2**64),
         ("crop_padding", -1),
+        ("final_learning_rate", 0.5),
+        ("adam_eps", 1e-46),
     ],
 )
 def test_an_impossible_setting_is_refused_by_name_and_value(field, value):
@@ -147,7 +171,11 @@ def test_numpy_s_numbers_are_numbers():
     settings = TrainSettings(epochs=np.int64(3), learning_rate=np.float32(0.5))
     assert (settings.epochs, settings.learning_rate) == (3, 0.5)
     assert type(settings.epochs) is int
-    assert ViTConfig(depth=np.int64(2)).depth == 2
+    config = ViTConfig(depth=np.int64(2), image_size=(np.int32(8), np.int64(8)), patch_size=np.int64(4))
+    assert config == ViTConfig(depth=2, image_size=8, patch_size=4)
+    numbers = (config.depth, *config.image_size, *config.patch_size)
+    assert {type(n) for n in numbers} == {int}
+    to_toml(fit({"width": np.int64(24), "heads": np.int32(4)}, splits()))
 
 
 @pytest.mark.parametrize("text", ["32x48xabc", "32x48x1", "x", "32x", "", "3.5"])

@@ -60,6 +60,10 @@ def test_a_directory_that_is_no_run_is_not_to_be_resumed(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(MinivitError, match=r"is there and not empty; choose another --out$"):
         new_run_directory(tmp_path, "x")
-    (tmp_path / "config.toml").touch()
+    (tmp_path / "config.toml").touch()  # of a run that was stopped in its first epoch
+    with pytest.raises(MinivitError, match=r"is there and not empty; choose another --out$"):
+        new_run_directory(tmp_path, "x")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/model.safetensors").touch()
     with pytest.raises(MinivitError, match=r"choose another --out, or go on with --resume"):
         new_run_directory(tmp_path, "x")

@@ -9,6 +9,7 @@ import numpy as np
 from minivit.arrays import Array
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import function_exercise, pair_exercise
+from minivit.lessons.slips import Slip, naming_slips
 
 
 def rms_norm(x: Array, g: Array, eps: float = 1e-6) -> tuple[Array, Any]:
@@ -46,9 +47,16 @@ def fold(g: Array, b: Array, w: Array, c: Array) -> tuple[Array, Array]:
     return g[:, None] * w, b @ w + c
 
 
+_RMS_CASES = (
+    (normal(1, 2, 3, 7), normal(2, 7)),
+    (normal(3, 5, 6), normal(4, 6)),
+    (normal(11, 4, 5), normal(12, 5), 0.2),
+)
+_RMS_SLIPS: list[Slip] = [("eps is an argument: use what is given, not 1e-6", lambda x, g, eps=0.0: rms_norm(x, g)[0])]
+
 EXERCISES = {
-    "4.1": pair_exercise(
-        "RMSNorm", rms_norm, rms_norm_backward, (normal(1, 2, 3, 7), normal(2, 7)), (normal(3, 5, 6), normal(4, 6))
+    "4.1": naming_slips(
+        pair_exercise("RMSNorm", rms_norm, rms_norm_backward, *_RMS_CASES), _RMS_CASES, _RMS_SLIPS, ("y",)
     ),
     "4.2": pair_exercise(
         "the derivative by eps",

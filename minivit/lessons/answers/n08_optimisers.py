@@ -37,7 +37,7 @@ def clip_by_norm_of(gradients: Sequence[Array], limit: float) -> tuple[Array, fl
     """Scale arrays of any shapes so that their common norm is at most limit; one row (n,), and the norm before."""
     row = np.concatenate([np.ravel(g) for g in gradients])
     norm = float(np.sqrt(np.sum(row * row)))
-    return row * min(1.0, limit / norm), norm
+    return row if norm <= limit else row * (limit / norm), norm
 
 
 def averaged(history: Array, decay: float) -> Array:

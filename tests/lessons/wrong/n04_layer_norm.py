@@ -45,6 +45,7 @@ WRONG = {
         ((rms_norm, rms_without_sum), "a sum over the row is missing"),
         ((rms_norm, rms_as_layer_norm), "correct but for the mean term"),
         ((rms_norm, rms_dg_of_one_axis), "not summed over the batch"),
+        ((lambda x, g, eps=0.0: rms_norm(x, g), rms_norm_backward), "eps is an argument: use what is given, not 1e-6"),
     ],
     "4.2": [
         ((norm_of_eps, eps_sign), "the sign is wrong"),
