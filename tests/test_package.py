@@ -1,6 +1,7 @@
 """What `import minivit` gives and what it costs."""
 
 import configparser
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,15 @@ def test_every_module_says_what_it_is():
     for path in (ROOT / "minivit").rglob("*.py"):
         text = path.read_text()
         assert not text or text.startswith('"""'), path
+
+
+def test_the_folder_that_holds_the_clone_is_no_trap(tmp_path):
+    """A folder of the package's name without __init__.py, as a clone has, wins over some editable installs."""
+    try:
+        importlib.metadata.distribution("minivit")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("minivit is not installed here")
+    (tmp_path / "minivit").mkdir()
+    code = "import minivit; print(minivit.variant('Ti/16').width)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "192\n", done.stderr
