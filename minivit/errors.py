@@ -20,6 +20,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def require_kind(value: object, kind: type, what: str, mend: str) -> None:
+    """Raise TypeError unless `value`, which is named `what`, is of that kind; `mend` says where to get one."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{what} is of type {type(value).__name__}; expected {kind.__name__}, {mend}")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error says; its type's name where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -78,6 +78,8 @@ def _grid(image_size: Size, patch_size: Size) -> Size:
         if not isinstance(size, tuple | list) or len(size) != 2:
             raise ValueError(f"{name} is {size!r}; expected (height, width), such as (4, 4)")
     (height, width), (tall, wide) = image_size, patch_size
-    if tall < 1 or wide < 1 or height % tall or width % wide:
+    if tall < 1 or wide < 1:
+        raise ValueError(f"patch size is {patch_size}; expected pixels, 1 or more of each, such as (4, 4)")
+    if height % tall or width % wide:
         raise ValueError(f"patch size {patch_size} does not divide image size {image_size} (height, width)")
     return height // tall, width // wide

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from minivit.arrays import Array, array_module, cast, to_device
+from minivit.errors import require_kind
 from minivit.model.config import ViTConfig
 from minivit.randomness import Key, generator
 
@@ -102,6 +103,7 @@ def _block_specs(width: int, mlp_width: int) -> dict[str, Spec]:
 
 def count_params(config: ViTConfig) -> int:
     """The number of parameters, by arithmetic on shapes: 5 717 416 for Ti/16."""
+    require_kind(config, ViTConfig, "count_params: config", "such as minivit.variant('micro/4')")
     return sum(math.prod(spec.shape) for spec in param_specs(config).values())
 
 
@@ -111,6 +113,7 @@ def init_params(config: ViTConfig, seed: int = 0, dtype: Any = np.float32, devic
     Each tensor is drawn in float64 at an address of its own, so a seed means the same parameters in every
     dtype and on every device.
     """
+    require_kind(config, ViTConfig, "init_params: config", "such as minivit.variant('micro/4')")
     tensors = {
         name: to_device(_draw(spec, name, Key(seed, "init", site=i)).astype(dtype), device)
         for i, (name, spec) in enumerate(param_specs(config).items())

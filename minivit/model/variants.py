@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from minivit.errors import MinivitError, nearest
+from minivit.errors import MinivitError, nearest, require_kind
 from minivit.model.config import ViTConfig
 
 # size: (width, depth, heads); the MLP is four times as wide as the model.
@@ -39,6 +39,7 @@ def variant(name: str, **changes: object) -> ViTConfig:
 
     Raises MinivitError for an unknown name or field, and for fields that do not go together.
     """
+    require_kind(name, str, "variant: name", "such as 'micro/4'")
     known = [field.name for field in dataclasses.fields(ViTConfig)]
     for field in changes:
         if field not in known:

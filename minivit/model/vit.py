@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.arrays import Array, array_module, real_part
+from minivit.errors import require_kind
 from minivit.functions.dropout import DropoutCache
 from minivit.functions.embedding import EmbeddingCache, sincos_positions
 from minivit.functions.layer_norm import LayerNormCache
@@ -76,8 +77,11 @@ def vit(
     others go no further than the last block's attention: the same logits and gradients up to rounding (where
     dropout is, by other masks in that block), for less time and memory.
 
-    Raises ValueError if the images or the parameters are not of the configuration's shapes, or not of one dtype.
+    Raises ValueError if the images or the parameters are not of the configuration's shapes, or not of one dtype, and
+    TypeError for what is no array, no parameters or no configuration.
     """
+    require_kind(params, ViTParams, "vit: params", "as init_params(config) makes it")
+    require_kind(config, ViTConfig, "vit: config", "such as minivit.variant('micro/4')")
     _check_params(params, config)
     _check_images(images, config, params)
     z, (patches, embedding, class_token, positions, dropout) = _embed(params, images, config, key, ops)
@@ -146,6 +150,7 @@ def _embed(
 
 def _backward(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
     """Gradients of the parameters, and of the flattened patches (B, N, P*P*C)."""
+    require_kind(cache, ViTCache, "vit_backward: cache", "the second result of vit")
     ops, expected = cache.ops, (cache.patches.image_shape[0], cache.config.classes)
     if dlogits.shape != expected:
         raise ValueError(f"vit_backward: dlogits {dlogits.shape} need the shape of the logits, {expected}")
@@ -182,6 +187,8 @@ def _backward(dlogits: Array, cache: ViTCache) -> tuple[ViTParams, Array]:
 
 def _check_images(images: Array, config: ViTConfig, params: ViTParams) -> None:
     expected, cut = (config.channels, *config.image_size), (config.patches, config.patch_values)
+    if not hasattr(images, "shape"):
+        raise TypeError(f"vit: images is of type {type(images).__name__}; expected an array, as numpy.asarray gives it")
     if images.shape[1:] not in (expected, cut):
         raise ValueError(f"vit: images {images.shape} need shape (B, C, H, W) with (C, H, W) = {expected}")
     # Of complex numbers (the complex-step check), which either may be, the real part counts.

@@ -54,9 +54,13 @@ def test_the_backward_pass_is_the_adjoint(layout):
     assert abs((back * x).sum() - (dy * unpatchify_backward(x, cache)).sum()) <= ADJOINT * np.abs(back * x).sum()
 
 
-@pytest.mark.parametrize(
-    ("image", "patch"), [((8, 10), (3, 2)), ((9, 10), (3, 4)), ((8, 10), (16, 2)), ((8, 10), (0, 2))]
-)
+@pytest.mark.parametrize("patch", [(0, 2), (2, -1)])
+def test_a_patch_without_pixels_is_named(patch):
+    with pytest.raises(ValueError, match=r"patch size is \(.*\); expected pixels, 1 or more of each"):
+        patchify(np.zeros((1, 3, 8, 10)), patch)
+
+
+@pytest.mark.parametrize(("image", "patch"), [((8, 10), (3, 2)), ((9, 10), (3, 4)), ((8, 10), (16, 2))])
 def test_a_patch_that_does_not_divide_the_image_is_named(image, patch):
     with pytest.raises(ValueError, match="does not divide image size") as error:
         patchify(np.zeros((1, 3, *image)), patch)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.cases import TINY, random_images, random_params
 
-from minivit.model import vit, vit_backward
+from minivit.model import count_params, init_params, variant, vit, vit_backward
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 4), (3, 2, 4, 6), (3, 3, 6, 4), (3, 6, 4, 2), (3, 2, 12, 8)])
@@ -50,3 +50,21 @@ def test_a_gradient_of_another_shape_than_the_logits_is_named():
     _, cache = vit(random_params(TINY), random_images(TINY), TINY)
     with pytest.raises(ValueError, match=r"^vit_backward: dlogits \(3, 4\) need the shape of the logits, \(3, 3\)"):
         vit_backward(np.zeros((3, 4)), cache)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda p, x, c: vit(None, x, c), "vit: params is of type NoneType; expected ViTParams, as init_params"),
+        (lambda p, x, c: vit(x, p, c), "vit: params is of type ndarray; expected ViTParams, as init_params"),
+        (lambda p, x, c: vit(p, x, "micro/4"), "vit: config is of type str; expected ViTConfig, such as"),
+        (lambda p, x, c: vit(p, x.tolist(), c), "vit: images is of type list; expected an array, as numpy.asarray"),
+        (lambda p, x, c: vit_backward(x, None), "vit_backward: cache is of type NoneType; expected ViTCache"),
+        (lambda p, x, c: init_params("micro/4"), r"init_params: config is of type str; expected ViTConfig, such as"),
+        (lambda p, x, c: count_params(p), r"count_params: config is of type ViTParams; expected ViTConfig, such as"),
+        (lambda p, x, c: variant(3), "variant: name is of type int; expected str, such as 'micro/4'"),
+    ],
+)  # fmt: skip
+def test_what_is_something_else_altogether_is_named(call, said):
+    with pytest.raises(TypeError, match=f"^{said}"):
+        call(random_params(TINY), random_images(TINY), TINY)
