@@ -38,7 +38,7 @@ def test_a_run_is_evaluated_as_it_was_trained(xp, capsys, pictures, tmp_path, ho
     on_gpu = json.loads(minivit(capsys, "eval", run, "--device", "cuda", "--json").out)
     assert on_gpu == json.loads((run / "results.json").read_text())
     on_cpu = json.loads(minivit(capsys, "eval", run, "--device", "cpu", "--json").out)
-    assert on_cpu["test_loss"] == pytest.approx(on_gpu["test_loss"], rel=1e-6 if "float32" in how else 1e-2)
+    assert on_cpu["test_loss"] == pytest.approx(on_gpu["test_loss"], rel=1e-5 if "float32" in how else 1e-2)
 
 
 def test_resumed_and_asked(xp, capsys, pictures, tmp_path, monkeypatch):

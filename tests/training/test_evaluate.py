@@ -58,6 +58,13 @@ def test_on_a_gpu_no_more_images_at_once_than_in_a_step():
     assert as_trained(settings, "cpu").batch == 0
 
 
+@pytest.mark.parametrize(("ops", "expected"), [("reference", "reference"), ("cuda", "auto"), ("auto", "auto")])
+def test_a_model_is_evaluated_by_the_functions_that_it_was_trained_with(ops, expected):
+    """Where the other device has them: the fused ones of a GPU are no functions of a CPU."""
+    how = as_trained(TrainSettings(ops=ops, precision="tf32", threads=1), "cpu")
+    assert (how.ops, how.precision, how.threads) == (expected, "tf32", 1)
+
+
 def test_no_cache_is_kept_for_an_evaluation(monkeypatch):
     given = []
 
