@@ -115,8 +115,8 @@ class Roundings:
         def forward(*args: Any) -> tuple[Array, Any]:
             return self.pair.forward(args)
 
-        if self.method == "central":  # of half the step, so that what the step itself errs by is seen too
-            dy = central_along(forward, args, directions, step / 2.0)
+        if self.method == "central":
+            dy = central_along(forward, args, directions, step)
         else:
             dy = complex_step_along(forward, args, directions)
         return float((np.asarray(to_host(dy), np.float64) * self.trial.dy).sum())

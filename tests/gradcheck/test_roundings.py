@@ -76,6 +76,14 @@ def test_a_small_gradient_beside_a_large_one_is_looked_at():
     assert report["dx"].passed
 
 
+@pytest.mark.parametrize("method", ["complex_step", "central"])
+def test_what_the_step_errs_by_is_no_fault_of_a_gradient_of_0(method):
+    """The slope of x^3 at 0 is 0, and h^2 by a difference."""
+    args = (np.zeros(3),)
+    check(lambda x: (x**3, x), lambda dy, x: 3.0 * dy * x * x, args, method=method).require()
+    assert not check(lambda x: (x**3, x), lambda dy, x: dy * (3.0 * x * x + 1e-3), args, method=method).passed
+
+
 def test_a_jump_is_no_rounding():
     """Which of two equal numbers is the larger changes with a last bit: nothing is explained by that."""
 
