@@ -95,8 +95,8 @@ class Roundings:
         rng = np.random.default_rng((self.seed, 8))
         far = 0.0
         if self.method == "central":  # a step that is too small for y to see gives 0 each time
-            lines = np.finfo(np.float64).eps * norm(self.trial.y * self.trial.dy) / step
-            far = lines * max(1, pair.args[argument.place].size) ** 0.5
+            unseen = np.finfo(np.float64).eps * norm(self.trial.y * self.trial.dy) / step
+            far = unseen * max(1, pair.args[argument.place].size) ** 0.5
         for v, slope in probes:
             args, w = nudged(pair.args, rng), np.asarray(rng.standard_normal(v.shape))
             try:
