@@ -3,7 +3,7 @@
 A gradient that is small because large terms cancel, of a saturated softmax or of a layer norm of two numbers, has
 few right digits, and one that is zero in theory has none. How many cannot be known beforehand, but it shows: when
 every number of the arguments and of dy is moved by no more than its last bit, the gradient moves by what its
-roundings are worth. The same is done with the numeric derivative.
+roundings are worth. A numeric derivative is linear in its direction but for its roundings, which shows them.
 
 Source: Vignes 1993, "A stochastic arithmetic for reliable scientific computation", Math. Comput. Simul. 35(3):
 roundings are estimated from a few runs whose last bits are random.
@@ -61,9 +61,10 @@ class Roundings:
         return _drowned(norm(found), self.of_numeric(argument, probes))
 
     def doubtful(self, argument: Argument, error: float, said: str) -> bool:
-        """Whether what is said of an error, no pattern, may be wrong: beside usual gradients it is nothing."""
+        """Whether what is said of an error may be wrong: no sure pattern, and nothing beside usual gradients."""
         bit = last_bit(self.pair.args)
-        return said.startswith(("wrong", "nearly right")) and error <= _ALLOWED * bit * self.usual(argument)
+        weak = ("wrong", "nearly right", "right ", "off by the factor 0.999", "off by the factor 1.000")
+        return said.startswith(weak) and error <= _ALLOWED * bit * self.usual(argument)
 
     def probes(self, expected: Array) -> Probes:
         """Derivatives along random signs, as a gradient gives them."""
@@ -98,15 +99,12 @@ class Roundings:
             unseen = np.finfo(np.float64).eps * norm(self.trial.y * self.trial.dy) / step
             far = unseen * max(1, pair.args[argument.place].size) ** 0.5
         for v, slope in probes:
-            args, w = nudged(pair.args, rng), np.asarray(rng.standard_normal(v.shape))
-            try:
-                anew = self._along(args, argument, v + w, step) - self._along(args, argument, w, step)
-            except GradcheckError:  # arguments that may not be moved
-                return 0.0
+            w = np.asarray(rng.standard_normal(v.shape))
+            anew = self._along(pair.args, argument, v + w, step) - self._along(pair.args, argument, w, step)
             far = max(far, abs(anew - slope))
         return far if self.method == "central" else self._rounded(argument, far)
 
-    def _along(self, args: list[Any], argument: Argument, direction: Array, step: float) -> float:
+    def _along(self, args: Sequence[Any], argument: Argument, direction: Array, step: float) -> float:
         """The numeric derivative of sum(dy * f) along a direction of one argument."""
         moved = [np.zeros(a.shape) for a in args if is_float(a)]
         moved[self.pair.floats.index(argument)] = direction
