@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from helpers.command import minivit, picture_folder, same_numbers
+from helpers.command import minivit, picture_folder, same_numbers, stop_in_epoch
 from helpers.device import xp as xp
 
 from minivit.cli.bench import _table
-from minivit.training import loop
 
 MODEL = "--image-size 8 --patch-size 4 --width 16 --depth 1 --heads 1 --mlp-width 16".split()  # noqa: SIM905
 TRAINING = "--epochs 2 --batch-size 8 --warmup-epochs 0.5 --dropout 0.1 --learning-rate 1e-2".split()  # noqa: SIM905
@@ -44,15 +43,8 @@ def test_a_run_is_evaluated_as_it_was_trained(xp, capsys, pictures, tmp_path, ho
 def test_resumed_and_asked(xp, capsys, pictures, tmp_path, monkeypatch):
     run, how = tmp_path / "cut", ("--precision", "bfloat16", "--graph", "auto")
     trained(capsys, pictures, tmp_path / "whole", *how)
-    epoch = loop._epoch
-
-    def killed_in_epoch_2(state, config, splits, number, *rest):
-        if number == 2:
-            raise KeyboardInterrupt
-        return epoch(state, config, splits, number, *rest)
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_epoch", killed_in_epoch_2)
+        stop_in_epoch(patch, 2)
         words = ["train", "--device", "cuda", "--dataset", "folder", "--data-dir", pictures, "--out", run]
         assert minivit(capsys, *words, *MODEL, *TRAINING, *how).code == 130
     assert minivit(capsys, "train", "--resume", run).code == 0

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.command import TINY, folder_run, minivit, picture_folder, refused, same_numbers
+from helpers.command import TINY, folder_run, minivit, picture_folder, refused, same_numbers, stop_in_epoch
 
 from minivit.training import loop
 from minivit.training.checkpoint import save_checkpoint
@@ -14,14 +14,7 @@ from minivit.training.run_directory import read_metrics
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(capsys, tmp_path, pictures, monkeypatch, optimizer):
     more = ("--epochs", 3, "--dropout", 0.2, "--optimizer", optimizer, "--accumulate", 2)
     folder_run(capsys, pictures, tmp_path / "whole", *more)
-    epoch = loop._epoch
-
-    def killed_in_epoch_3(state, config, splits, number, *rest):
-        if number == 3:
-            raise KeyboardInterrupt
-        return epoch(state, config, splits, number, *rest)
-
-    monkeypatch.setattr(loop, "_epoch", killed_in_epoch_3)
+    stop_in_epoch(monkeypatch, 3)
     words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY, *more)
     stopped = minivit(capsys, *words)
     assert stopped.code == 130

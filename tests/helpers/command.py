@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivit.cli.main import main
+from minivit.training import loop
 
 # A model and a run that take a second.
 TINY = "--patch-size 8 --width 16 --depth 1 --heads 2 --epochs 2 --batch-size 16 --warmup-epochs 0.5".split()  # noqa: SIM905
@@ -63,6 +64,18 @@ def folder_run(capsys, pictures: Path, out: Path, *more: object) -> Outcome:
     outcome = minivit(capsys, "train", "--dataset", "folder", "--data-dir", pictures, "--out", out, *TINY, *more)
     assert outcome.code == 0, outcome.err
     return outcome
+
+
+def stop_in_epoch(patch, number: int) -> None:
+    """From now on a training is interrupted, as by Ctrl-C, when that epoch begins."""
+    epoch = loop._epoch
+
+    def stopped(state, config, splits, now, *rest):
+        if now == number:
+            raise KeyboardInterrupt
+        return epoch(state, config, splits, now, *rest)
+
+    patch.setattr(loop, "_epoch", stopped)
 
 
 def same_numbers(one: Path, other: Path) -> bool:
