@@ -18,8 +18,8 @@ def said(exercise, *attempt):
 
 
 def test_a_right_answer_is_handed_back(capsys):
-    def rms_norm_of_mine(x, g):
-        return rms_norm(x, g)
+    def rms_norm_of_mine(x, g, eps=1e-6):
+        return rms_norm(x, g, eps)
 
     assert grade("4.1", rms_norm_of_mine, rms_norm_backward) == (rms_norm_of_mine, rms_norm_backward)
     assert ": right" in capsys.readouterr().out

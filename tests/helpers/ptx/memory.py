@@ -136,7 +136,7 @@ class Private(Memory):
     def __init__(self, space: str, size: int, cell: int, threads: Threads) -> None:
         self.owner = threads.block if space == "shared" else np.arange(threads.count)
         self.given, self.size = size, size + -size % 16
-        data = np.zeros((int(self.owner[-1]) + 1) * self.size, np.uint8)
+        data = np.zeros(len(np.unique(self.owner)) * self.size, np.uint8)
         super().__init__(f"{space} memory", data, cell, threads, known=False)
 
     def locate(self, address: Index, size: int, who: Index, verb: str) -> Index:
