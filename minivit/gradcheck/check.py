@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -96,6 +97,11 @@ def _check_settings(method: Method, seed: int, dtype: Any, tolerance: float | No
         raise GradcheckError(f"method {method!r} is not known; expected one of {', '.join(map(repr, METHODS))}")
     if dtype is not None and str(getattr(dtype, "__name__", dtype)) not in ("float16", "float32", "float64"):
         raise GradcheckError(f"dtype {dtype!r} is not known; expected 'float64', 'float32' or 'float16'")
+    for name, value in (("directions", directions), ("seed", seed)):
+        if not isinstance(value, Integral):
+            raise GradcheckError(f"{name} is {value!r}; expected an integer")
+    if tolerance is not None and not isinstance(tolerance, Real):
+        raise GradcheckError(f"tolerance is {tolerance!r}; expected a small positive number, such as 1e-12")
     if directions < 1:
         raise GradcheckError(f"directions is {directions}; expected at least 1")
     if seed < 0:

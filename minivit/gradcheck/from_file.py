@@ -122,7 +122,10 @@ def _check_count(f: Callable[..., Any], name: str, args: Sequence[Any]) -> None:
 
 def _drawn(f: Callable[..., Any], name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[Any, ...]:
     """Random arguments by the shapes given and those in the docstring; defaults for the others."""
-    parameters = list(inspect.signature(f).parameters.values())
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError) as error:  # some built-in functions have none
+        raise MinivitError(f"{name} does not say what its arguments are; define {name}_args in the file") from error
     for unknown in shapes:
         if unknown not in (p.name for p in parameters):
             known = [p.name for p in parameters]
@@ -169,4 +172,8 @@ def _shape_by_letters(letters: tuple[str, ...] | None, lengths: dict[str, int], 
                 f"{name} does not say the shape of {argument}; give --shape {argument}=5,7, define {name}_args in the "
                 f'file, or write "{argument} (B, D)" in its docstring'
             )
+    if min(shape, default=1) < 1:
+        raise MinivitError(
+            f"{name} says that {argument} is of shape {tuple(shape)}, which holds no number; expected sizes above 0"
+        )
     return tuple(shape)

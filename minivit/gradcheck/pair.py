@@ -53,7 +53,7 @@ class Pair:
         """y, as an array, and the cache of f(*args). Raises GradcheckError if f fails or returns no such pair."""
         try:
             result = self.f(*args)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise GradcheckError(f"{self.name} {self._failed(error, args)}") from error
         if not (isinstance(result, tuple) and len(result) == 2):
             raise GradcheckError(f"{self.name} returned {_kind(result)}; expected a pair (y, cache)")
@@ -70,7 +70,7 @@ class Pair:
         name = getattr(self.f_backward, "__name__", "the backward pass")
         try:
             found = self.f_backward(dy, cache)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise GradcheckError(f"{name} raised {describe(error)}") from error
         if found is None:
             raise GradcheckError(f"{name} returned None; expected its gradients: is the last line a return?")
@@ -128,7 +128,7 @@ class Pair:
                 hints.append((2, f"; {name} is a float and so no variable: pass numpy.asarray({name}) if it is one"))
         return min(hints)[1] if hints else ""
 
-    def _failed(self, error: Exception, args: Sequence[Any]) -> str:
+    def _failed(self, error: BaseException, args: Sequence[Any]) -> str:
         if any(is_complex(a) for a in args if hasattr(a, "dtype")):
             return (
                 f"takes no complex numbers, it raised {describe(error)}; the complex step needs them: keep abs, "

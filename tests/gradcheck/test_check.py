@@ -267,6 +267,9 @@ def test_a_method_that_is_not_known():
     ("setting", "said"),
     [
         ({"directions": 0}, "directions is 0; expected at least 1"),
+        ({"directions": 2.5}, "directions is 2.5; expected an integer"),
+        ({"seed": "a"}, "seed is 'a'; expected an integer"),
+        ({"tolerance": "x"}, "tolerance is 'x'; expected a small positive number"),
         ({"seed": -1}, "seed is -1; expected 0 or more"),
         ({"tolerance": 0.0}, "tolerance is 0.0; expected a small positive number"),
         ({"tolerance": float("nan")}, "tolerance is nan; expected a small positive number"),

@@ -209,3 +209,18 @@ def test_an_argument_by_name_alone_keeps_its_default(tmp_path):
     (case,) = pairs_in_file(path, "pair", {}).values()
     assert shapes_of(case) == [(3, 5)]
     check(case.f, case.f_backward, case.args).require()
+
+
+@pytest.mark.parametrize("shape", ["(0, D)", "(B - 5, D)"])
+def test_a_docstring_of_no_numbers(tmp_path, shape):
+    path = tmp_path / "pair.py"
+    path.write_text(f'def pair(x):\n    """x {shape}"""\n    return x, 1\ndef pair_backward(dy, c):\n    return dy\n')
+    with pytest.raises(MinivitError, match=r"pair says that x is of shape \(.*\), which holds no number"):
+        pairs_in_file(path, "pair", {})
+
+
+def test_a_function_without_a_signature(tmp_path):
+    path = tmp_path / "pair.py"
+    path.write_text("pair = max\npair_backward = min\n")
+    with pytest.raises(MinivitError, match="pair does not say what its arguments are; define pair_args in the file"):
+        pairs_in_file(path, "pair", {})

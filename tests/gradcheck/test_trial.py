@@ -257,3 +257,65 @@ def test_of_a_y_that_is_not_finite_no_gradient_is_judged():
     assert report.worst.verdict.endswith(
         "where f does not take every number, as a logarithm, give arguments that it takes"
     )
+
+
+def test_what_a_pair_remembers_of_labels_and_of_a_common_norm_is_seen():
+    """Neither changes with the order of the numbers alone."""
+
+    def entropy(x, labels):
+        entropy.labels = labels
+        e = np.exp(x - x.max(-1, keepdims=True))
+        p = e / e.sum(-1, keepdims=True)
+        return -np.log(p[np.arange(len(x)), labels]), p
+
+    def entropy_backward(dy, p):
+        g = p.copy()
+        g[np.arange(len(p)), entropy.labels] -= 1
+        return g * dy[:, None]
+
+    def unit(x):
+        unit.n = np.sqrt((x * x).sum())
+        return x / unit.n, x
+
+    def unit_backward(dy, x):
+        return dy / unit.n - x * (x * dy).sum() / unit.n**3
+
+    x = random(1, 3, 5)
+    for f, f_backward, args in ((entropy, entropy_backward, (x, np.array([1, 0, 3]))), (unit, unit_backward, (x,))):
+        assert check(f, f_backward, args).worst.verdict.startswith("stale")
+
+
+def test_a_function_that_looks_its_arguments_over_is_checked_without_others():
+    def log(p):
+        if not np.allclose(p.real.sum(-1), 1.0, rtol=0.0, atol=1e-10):
+            raise ValueError("rows must sum to 1")
+        return np.log(p), p
+
+    p = np.exp(random(1, 3, 5))
+    check(log, lambda dy, p: dy / p, (p / p.sum(-1, keepdims=True),)).require()
+
+
+@pytest.mark.parametrize("where", ["f", "f_backward"])
+def test_a_pair_that_ends_the_program_is_no_check_that_passed(where):
+    def end(*_):
+        raise SystemExit(0)
+
+    pair = {"f": cube, "f_backward": cube_backward, where: end}
+    with pytest.raises(GradcheckError, match="raised SystemExit"):
+        check(pair["f"], pair["f_backward"], (random(1, 4),))
+
+
+class Odd:
+    """What has a dtype and is no array."""
+
+    dtype = np.dtype(np.float64)
+
+
+class Tape(list):
+    def __init__(self):
+        super().__init__()
+
+
+@pytest.mark.parametrize("thing", [Odd(), Odd, np.finfo(float), np.float64, Tape(), {"dtype": "float"}], ids=range(6))
+def test_a_cache_may_hold_anything(thing):
+    check(lambda x: (x * x, (x, thing)), lambda dy, cache: 2.0 * dy * cache[0], (random(1, 4),)).require()
