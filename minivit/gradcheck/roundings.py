@@ -25,7 +25,7 @@ from minivit.gradcheck.trial import Trial, on_host
 _RUNS = 8
 # An error of so many times the movement that was seen is one of roundings: a few runs may have seen little of it.
 _ALLOWED = 30.0
-# What moves by more than this share of what gradients usually are does not round but jump: the maximum of equals.
+# What moves by more than so many last bits of what gradients usually are does not round but jump: a maximum of equals.
 _JUMP = 1e6
 # The complex step errs by its square, 1e-60, times a third derivative.
 _STEP_ERROR = 1e-50
@@ -109,7 +109,7 @@ class Roundings:
         return far if self.method == "central" else self._rounded(argument, far)
 
     def _unseen(self, argument: Argument) -> float:
-        """What differences cannot see of a gradient: a step too small for y gives 0 each time."""
+        """What differences cannot see of a gradient, its roundings' share: a step too small for y gives 0 each time."""
         if self.method != "central":
             return 0.0
         x = self.pair.cast(np.float64).args[argument.place]

@@ -6,8 +6,8 @@
     float32 stays float32                           or training in float32 runs in float64 at half the speed
     results are finite
 
-Between the forward and the backward pass f is called once with its numbers in another order: what a pair
-keeps in itself instead of in the cache is stale by then.
+Between the forward and the backward pass f is called with other arguments: what a pair keeps in itself instead of in
+the cache is stale by then.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ def try_pair(pair: Pair, seed: int) -> Trial:
 
 
 def mapped(f: Callable[[Array], Array], x: Any) -> Any:
-    """x with f of each array in its tuples, lists and dicts; anything else as it is."""
+    """x with f of each array in its tuples, lists and dicts, which become plain ones; anything else as it is."""
     if isinstance(x, tuple) and hasattr(x, "_make"):  # a NamedTuple
         return x._make(mapped(f, part) for part in x)
-    if type(x) in (tuple, list):
-        return type(x)(mapped(f, part) for part in x)
+    if isinstance(x, tuple | list):
+        return (tuple if isinstance(x, tuple) else list)(mapped(f, part) for part in x)
     if isinstance(x, dict):
         return {name: mapped(f, part) for name, part in x.items()}
     return f(x) if _is_array(x) else x

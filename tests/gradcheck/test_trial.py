@@ -319,3 +319,17 @@ class Tape(list):
 @pytest.mark.parametrize("thing", [Odd(), Odd, np.finfo(float), np.float64, Tape(), {"dtype": "float"}], ids=range(6))
 def test_a_cache_may_hold_anything(thing):
     check(lambda x: (x * x, (x, thing)), lambda dy, cache: 2.0 * dy * cache[0], (random(1, 4),)).require()
+
+
+def test_what_changes_in_a_list_of_its_own_kind_is_seen():
+    def backward(dy, cache):
+        cache[0] *= 2.0
+        return dy * cache[0]
+
+    def forward(x):
+        tape = Tape()
+        tape.append(2.0 * x)
+        return x * x, tape
+
+    assert not check(forward, backward, (random(1, 4),)).passed
+    assert "cache" in {row.tensor for row in check(forward, backward, (random(1, 4),)).rows}
