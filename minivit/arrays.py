@@ -6,6 +6,7 @@ in one process, and every function of minivit runs where its arguments are.
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -37,17 +38,33 @@ def array_module(x: Any) -> Any:
 
 def is_complex(x: Array) -> bool:
     """Whether x (any shape) is complex, as in the complex-step derivative check."""
-    return not _is_bfloat16(x) and bool(array_module(x).isdtype(x.dtype, "complex floating"))
-
-
-def _is_bfloat16(x: Array) -> bool:
-    """bfloat16 is no type of NumPy's own: `isdtype` refuses it."""
-    return getattr(x.dtype, "name", "") == "bfloat16"
+    return _is_of("complex floating", array_module(x), x.dtype)
 
 
 def is_integer(x: Array) -> bool:
     """Whether x (any shape) holds integers."""
-    return not _is_bfloat16(x) and bool(array_module(x).isdtype(x.dtype, "integral"))
+    return _is_of("integral", array_module(x), x.dtype)
+
+
+def _is_bfloat16(dtype: Any) -> bool:
+    """bfloat16 is no type of NumPy's own: `isdtype` refuses it."""
+    return getattr(dtype, "name", "") == "bfloat16"
+
+
+# Every pass asks dozens of times, of a handful of types, and NumPy works it out anew each time.
+@functools.cache
+def _is_of(kinds: str | tuple[str, ...], xp: Any, dtype: Any) -> bool:
+    return not _is_bfloat16(dtype) and bool(xp.isdtype(dtype, kinds))
+
+
+@functools.cache
+def _is_float(xp: Any, dtype: Any) -> bool:
+    return _is_bfloat16(dtype) or _is_of(("real floating", "complex floating"), xp, dtype)
+
+
+@functools.cache
+def _is_narrow(xp: Any, dtype: Any) -> bool:
+    return _is_bfloat16(dtype) or (_is_of("real floating", xp, dtype) and xp.finfo(dtype).bits < 32)
 
 
 def real_part(x: Array) -> Array:
@@ -68,13 +85,12 @@ def wide(x: Array) -> Array:
     """
     xp = array_module(x)
     require_floats(x)
-    narrow = _is_bfloat16(x) or (xp.isdtype(x.dtype, "real floating") and xp.finfo(x.dtype).bits < 32)
-    return xp.astype(x, xp.float32) if narrow else x
+    return xp.astype(x, xp.float32) if _is_narrow(xp, x.dtype) else x
 
 
 def require_floats(x: Array) -> None:
     """Raise TypeError for x (any shape) of integers or booleans: a result "like x" would be cut to these."""
-    if not _is_bfloat16(x) and not array_module(x).isdtype(x.dtype, ("real floating", "complex floating")):
+    if not _is_float(array_module(x), x.dtype):
         raise TypeError(f"an array {x.shape} of {x.dtype} was given; expected floating-point numbers: x.astype(float)")
 
 

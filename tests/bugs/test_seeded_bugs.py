@@ -1,5 +1,6 @@
 """Every seeded bug is caught, and it is the bug that is seen: the right pass passes on the same arguments."""
 
+import functools
 import os
 import re
 
@@ -12,6 +13,7 @@ from bugs import others
 from bugs.functions import FUNCTION_BUGS
 from bugs.model import BLOCK, MEAN, MODEL_BUGS, VIT
 from bugs.report import BUGS, OTHERS, REPORT, line
+from minivit.arrays import is_complex
 from minivit.gradcheck import check
 
 FULL = os.environ.get("MINIVIT_TESTS") == "full"
@@ -20,8 +22,25 @@ LINES = REPORT.read_text(encoding="utf-8").splitlines()
 COMPARED = list(BUGS) if FULL else list(FUNCTION_BUGS)
 
 
+@functools.cache
+def remembered(f):
+    """f, which keeps y of complex arguments: one numeric derivative for all the passes it is compared with."""
+    kept = {}
+
+    @functools.wraps(f)
+    def forward(*args):
+        if not any(is_complex(a) for a in args if hasattr(a, "dtype")):
+            return f(*args)
+        key = tuple((a.shape, a.tobytes()) if hasattr(a, "dtype") else a for a in args)
+        if key not in kept:
+            kept[key] = f(*args)[0].copy()  # it may be a view of what is moved on
+        return kept[key], None
+
+    return forward
+
+
 def caught(case, f_backward, **how):
-    return check(case.f, f_backward, case.args, names=case.names, axes=case.axes, **how)
+    return check(remembered(case.f), f_backward, case.args, names=case.names, axes=case.axes, **how)
 
 
 @pytest.mark.parametrize("name", BUGS)
