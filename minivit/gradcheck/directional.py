@@ -98,6 +98,8 @@ def _slope(pair: Pair, trial: Trial, args: Sequence[Any], moved: dict[int, Array
 def taylor(pair: Pair, trial: Trial, count: int, seed: int, limit: float) -> list[Row]:
     """One row for all arguments: the slope of the remainder over the step, on logarithmic axes.
 
+    They are moved together, so that an error in a gradient hides where the others' remainders are far larger.
+
     The error is its distance from 2. Where f is linear the remainder is nothing but roundings, and the gradient right.
     """
     rows, usable = _sorted_out(pair, trial, limit)

@@ -21,7 +21,7 @@ from typing import Any
 from minivit.errors import MinivitError, nearest
 from minivit.gradcheck.catalog import Case, normal
 from minivit.gradcheck.derivative import is_float
-from minivit.gradcheck.pair import axes_in_docstring, describe
+from minivit.gradcheck.pair import axes_in_docstring, describe, reworded
 
 Shape = tuple[int, ...]
 
@@ -75,9 +75,8 @@ def _run(path: Path) -> ModuleType:
     sys.modules[spec.name] = module  # where dataclasses and NamedTuples look for it
     sys.path.insert(0, str(path.parent.resolve()))  # it may import its neighbours
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise MinivitError(f"{path} cannot be run: {describe(error)}") from error
+        with reworded(lambda error: f"{path} cannot be run: {describe(error)}"):
+            spec.loader.exec_module(module)
     finally:
         sys.path.pop(0)
     return module
@@ -85,18 +84,16 @@ def _run(path: Path) -> ModuleType:
 
 def _is_imported(f: Callable[..., Any], module: ModuleType) -> bool:
     """Whether another module has f under its name: what a file makes of such functions is its own."""
-    home, name = sys.modules.get(getattr(f, "__module__", "")), getattr(f, "__name__", "")
+    home, name = sys.modules.get(str(getattr(f, "__module__", ""))), str(getattr(f, "__name__", ""))
     return home is not None and home is not module and getattr(home, name, None) is f
 
 
 def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[tuple[Any, ...], bool]:
     """Arguments for a function of the file, and whether they were drawn at random."""
-    given = getattr(module, f"{name}_args", None)
+    given = vars(module).get(f"{name}_args")
     if given is not None and not shapes:
-        try:
+        with reworded(lambda error: f"{name}_args raised {describe(error)}"):
             found = given() if callable(given) else given
-        except (Exception, SystemExit) as error:
-            raise MinivitError(f"{name}_args raised {describe(error)}") from error
         if not isinstance(found, tuple | list):
             raise MinivitError(f"{name}_args is a {type(found).__name__}; expected a tuple of arguments, (x,) for one")
         _check_count(getattr(module, name), name, found)

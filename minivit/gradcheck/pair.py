@@ -6,12 +6,13 @@ raise GradcheckError. The others are lines of the report.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,27 +52,23 @@ class Pair:
 
     def forward(self, args: Sequence[Any]) -> tuple[Array, Any]:
         """y, as an array, and the cache of f(*args). Raises GradcheckError if f fails or returns no such pair."""
-        try:
+        with reworded(lambda error: f"{self.name} {self._failed(error, args)}"):
             result = self.f(*args)
-        except (Exception, SystemExit) as error:
-            raise GradcheckError(f"{self.name} {self._failed(error, args)}") from error
         if not (isinstance(result, tuple) and len(result) == 2):
             raise GradcheckError(f"{self.name} returned {_kind(result)}; expected a pair (y, cache)")
         y, cache = result
         if isinstance(y, int | float) and not isinstance(y, np.generic):  # a Python number has any float type
             y = np.asarray(y, min((a.dtype for a in args if is_float(a)), key=lambda t: t.itemsize, default=np.float64))
         y = np.asarray(y) if isinstance(y, complex | np.generic) else y
-        if not hasattr(y, "dtype") or y.dtype.kind not in "fc":
+        if not hasattr(y, "dtype") or y.dtype.kind not in "fc" or isinstance(y, _OTHER_RULES):
             raise GradcheckError(f"{self.name} returned y as {_kind(y)}; expected an array of a float type")
         return y, cache
 
     def backward(self, dy: Array, cache: Any) -> list[Any]:
         """The gradients of f_backward(dy, cache), one for each argument in `floats`; None where one is missing."""
         name = getattr(self.f_backward, "__name__", "the backward pass")
-        try:
+        with reworded(lambda error: f"{name} raised {describe(error)}"):
             found = self.f_backward(dy, cache)
-        except (Exception, SystemExit) as error:
-            raise GradcheckError(f"{name} raised {describe(error)}") from error
         if found is None:
             raise GradcheckError(f"{name} returned None; expected its gradients: is the last line a return?")
         # A NamedTuple of gradients is as good as a tuple; a list is what was meant.
@@ -199,6 +196,8 @@ def _is_float(name: str, a: Any) -> bool:
         return False
     if a.dtype.kind == "c":
         raise GradcheckError(f"{name} is of {a.dtype}; expected real numbers, {name}.real say")
+    if isinstance(a, _OTHER_RULES):
+        raise GradcheckError(f"{name} is {_kind(a)}; expected a plain array: numpy.asarray({name})")
     if not bool(array_module(a).isfinite(a).all()):
         raise GradcheckError(f"{name} holds nan or inf; expected finite numbers to differentiate at")
     return True
@@ -222,7 +221,7 @@ def _names(f: Forward, count: int) -> tuple[str, ...]:
 def axes_in_docstring(f: Forward) -> dict[str, tuple[str, ...]]:
     """The letters that f's docstring gives to axes: {"x": ("B", "T", "D")} for "x (B, T, D)"."""
     found: dict[str, tuple[str, ...]] = {}
-    for name, inside in re.findall(r"\b(\w+) \(([\w ,./*+-]+)\)", f.__doc__ or ""):
+    for name, inside in re.findall(r"\b(\w+) \(([\w ,./*+-]+)\)", str(f.__doc__ or "")):
         letters = tuple(part.strip() for part in inside.split(",") if part.strip())
         if all(letter == "..." or re.match(r"[A-Z]|\d", letter) for letter in letters):
             found.setdefault(name, letters)
@@ -240,17 +239,34 @@ def _fitted(letters: tuple[str, ...], ndim: int) -> tuple[str, ...]:
     return tuple(letter if re.fullmatch(r"\w+", letter) else "" for letter in letters)
 
 
+# Arrays that multiply, sum or compare by rules of their own.
+_OTHER_RULES = (np.matrix, np.ma.MaskedArray)
+
+
 def _kind(thing: Any) -> str:
     if isinstance(thing, tuple | list):
         return f"a {type(thing).__name__} of {len(thing)}"
-    if hasattr(thing, "dtype"):
+    if hasattr(thing, "dtype") and not isinstance(thing, _OTHER_RULES):
         return f"an array of {thing.dtype}"
     kind = type(thing).__name__
     return "None" if thing is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
+@contextlib.contextmanager
+def reworded(say: Callable[[BaseException], str]) -> Iterator[None]:
+    """Raise what other people's code raises in here as a GradcheckError of what `say` says of it; not Ctrl+C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit is none of Exception's, nor is what pytest skips a test by
+        raise GradcheckError(say(error)) from error
+
+
 def describe(error: BaseException) -> str:
     """The error in one line, with the place where it happened: the last that is not Python's, NumPy's or CuPy's own."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"  # it says where
     frames = list(traceback.extract_tb(error.__traceback__))
     libraries = [str(Path(str(sys.modules[name].__file__)).parent) for name in ("numpy", "cupy") if name in sys.modules]
     inside = [f for f in frames if any(Path(f.filename).is_relative_to(there) for there in libraries)]

@@ -43,7 +43,14 @@ def try_pair(pair: Pair, seed: int) -> Trial:
     if y.dtype.kind == "c":
         raise GradcheckError(f"{pair.name} returned complex y for real arguments; expected real numbers")
     faults = [] if _finite(y) else [_fault("y", y.shape, _NOT_FINITE)]
-    kept_y, kept_cache = copied(y), copied(cache)
+    kept_y = copied(y)
+    try:
+        kept_cache = copied(cache)
+    except RecursionError as error:
+        raise GradcheckError(
+            f"{pair.name} returned a cache that holds itself, or is nested too deeply; expected arrays in tuples, "
+            "lists and dicts"
+        ) from error
     drawn = _upstream(seed, y.shape, y.dtype)
     dy = array_module(y).asarray(drawn.copy())
 

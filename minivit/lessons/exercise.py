@@ -15,7 +15,7 @@ import numpy as np
 from minivit.arrays import Array
 from minivit.gradcheck import GradcheckError, Report, Row, check
 from minivit.gradcheck.derivative import relative_error
-from minivit.gradcheck.pair import describe
+from minivit.gradcheck.pair import describe, reworded
 from minivit.gradcheck.report import sorted_rows
 from minivit.gradcheck.trial import copied, same
 from minivit.gradcheck.verdict import Clues, verdict
@@ -99,12 +99,8 @@ def function_exercise(
 def _results(f: Callable[..., Any], args: Sequence[Any], names: Sequence[str]) -> list[Any]:
     """What f(*args) returns, as a list. Raises GradcheckError where it fails or returns another number of things."""
     name = getattr(f, "__name__", "the function")
-    try:
+    with reworded(lambda error: f"{name} raised {describe(error)}"):
         found = f(*args)
-    except NotImplementedError:
-        raise
-    except Exception as error:
-        raise GradcheckError(f"{name} raised {describe(error)}") from error
     results = [found] if len(names) == 1 else found
     if isinstance(results, np.ndarray) and results.ndim and len(results) == len(names):
         results = list(results)  # stacked

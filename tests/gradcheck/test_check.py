@@ -4,21 +4,13 @@ import numpy as np
 import pytest
 from bugs.functions import FUNCTION_BUGS
 from helpers.cases import CASES, random
+from helpers.spoiled import cube, cube_backward
 from tolerances import ADJOINT, COMPLEX_STEP, TAYLOR_SLOPE
 
 from minivit.gradcheck import METHODS, TOLERANCES, GradcheckError, check
 from minivit.gradcheck.catalog import MODELS
 
 LINEAR = ("patchify", "unpatchify", "pool_mean", "pool_class_token", "dropout", "drop_path", "add_positions", "linear")
-
-
-# f(x) = x^3, with knobs to break it.
-def cube(x):
-    return x * x * x, x
-
-
-def cube_backward(dy, cache):
-    return 3.0 * cache * cache * dy
 
 
 def wrong_backward(dy, cache):

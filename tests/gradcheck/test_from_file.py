@@ -224,3 +224,27 @@ def test_a_function_without_a_signature(tmp_path):
     path.write_text("pair = max\npair_backward = min\n")
     with pytest.raises(MinivitError, match="pair does not say what its arguments are; define pair_args in the file"):
         pairs_in_file(path, "pair", {})
+
+
+PAIR = 'def pair(x):\n    """x (B, D)"""\n    return x, 1\ndef pair_backward(dy, c):\n    return dy\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("def pair(x:", r"cannot be run: SyntaxError: '\(' was never closed \(pair.py, line 6\)$"),
+        ("import pytest\npytest.importorskip('none')", "cannot be run: Skipped: could not import 'none'"),
+    ],
+)
+def test_a_file_that_ends_early(tmp_path, more, said):
+    path = tmp_path / "pair.py"
+    path.write_text(f"{PAIR}{more}\n")
+    with pytest.raises(MinivitError, match=said):
+        pairs_in_file(path, None, {})
+
+
+@pytest.mark.parametrize("more", ["def __getattr__(name):\n    raise RuntimeError(name)", "pair.__module__ = ['a']"])
+def test_a_file_with_names_of_other_kinds(tmp_path, more):
+    path = tmp_path / "pair.py"
+    path.write_text(f"{PAIR}{more}\n")
+    assert list(pairs_in_file(path, None, {})) == ["pair"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers.cases import CASES, random
+from helpers.spoiled import cube, cube_backward
 
 from minivit.errors import MinivitError
 from minivit.functions import cross_entropy, linear, linear_backward
@@ -11,14 +12,6 @@ from minivit.gradcheck.catalog import MODELS
 from minivit.gradcheck.pair import make_pair
 
 X = random(1, 4)
-
-
-def cube(x):
-    return x * x * x, x
-
-
-def cube_backward(dy, cache):
-    return 3.0 * cache * cache * dy
 
 
 def refused(*what, **how):
@@ -228,3 +221,28 @@ def test_an_error_inside_numpy_is_placed_where_it_was_called():
     sentence = refused(lambda x: (np.mean(x, axis=5), None), lambda dy, cache: dy, (X,))
     assert "AxisError" in sentence
     assert "(test_pair.py, line" in sentence
+
+
+@pytest.mark.parametrize("other", [np.matrix, np.ma.MaskedArray])
+def test_arrays_of_other_rules(other):
+    x = np.ones((2, 3)).view(other)
+    kind = "matrix" if other is np.matrix else "MaskedArray"
+    assert refused(cube, cube_backward, (x,)) == f"x is a {kind}; expected a plain array: numpy.asarray(x)"
+    sentence = refused(lambda x: (x.view(other), None), cube_backward, (np.ones((2, 3)),))
+    assert sentence == f"<lambda> returned y as a {kind}; expected an array of a float type"
+
+
+def test_a_docstring_that_is_no_text():
+    def square(x):
+        return x * x, x
+
+    square.__doc__ = 3
+    check(square, lambda dy, x: 2.0 * dy * x, (X,)).require()
+
+
+def test_ctrl_c_is_not_reworded():
+    def stopped(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(stopped, cube_backward, (X,))

@@ -1,8 +1,18 @@
-"""Right pairs, and the verdict on one of their gradients after it was spoiled."""
+"""Right pairs, and what is said of one that was spoiled."""
+
+import numpy as np
 
 from helpers.cases import random
 from minivit.functions import layer_norm, layer_norm_backward, linear, linear_backward, softmax, softmax_backward
 from minivit.gradcheck import check
+
+
+def cube(x):
+    return x * x * x, x
+
+
+def cube_backward(dy, cache):
+    return 3.0 * cache * cache * dy
 
 
 def tokens_linear(x, w, b):
@@ -35,3 +45,11 @@ def said(pair, change, tensor, **how):
     row = check(f, broken, args, **how)["d" + tensor]
     assert not row.passed
     return row.verdict
+
+
+def named(f, f_backward, *args):
+    """The tensor and verdict of the one promise that is broken."""
+    report = check(f, f_backward, args)
+    assert not report.passed
+    assert report.worst.error == np.inf
+    return report.worst.tensor, report.worst.verdict
