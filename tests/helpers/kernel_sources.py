@@ -16,7 +16,7 @@ class Parameter(NamedTuple):
     name: str
 
 
-_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+_KERNEL = re.compile(r'extern "C" __global__ (?:__launch_bounds__\([^)]*\) )?void (\w+)\(([^)]*)\)')
 
 
 def signatures(file: str) -> dict[str, tuple[Parameter, ...]]:

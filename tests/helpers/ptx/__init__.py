@@ -14,7 +14,7 @@ import numpy as np
 from helpers.kernel_arguments import checked
 from helpers.nvrtc import Nvrtc, folder
 from helpers.ptx.machine import Machine
-from helpers.ptx.memory import Global, Threads
+from helpers.ptx.memory import Global, KernelError, Threads
 from helpers.ptx.program import Kernel, kernels
 from helpers.ptx.traffic import Traffic
 from minivit.ops.cuda.gather import PIECES
@@ -61,8 +61,10 @@ def launch(
     """Run a kernel with `shared` bytes of memory for each block.
 
     Raises KernelError (a RuntimeError) where the kernel does what is not defined: an access out of bounds,
-    misaligned, of nothing, or in no order with another thread's.
+    misaligned, of nothing, or in no order with another thread's; or where a GPU would not start it.
     """
+    if block > kernel.most_threads:
+        raise KernelError(f"{kernel.name}: blocks of {block} threads, compiled for {kernel.most_threads}")
     threads = Threads(int(np.prod(grid)), block)
     memory = Global(_reached(arguments), threads)
     values = [_bytes(x) for x in arguments]

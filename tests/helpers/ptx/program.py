@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+_MOST_THREADS = 1024  # of a block, on every GPU
 REGISTER_BITS = {"pred": 1, "b16": 16, "b32": 32, "f32": 32, "b64": 64, "f64": 64}
 
 
@@ -43,6 +44,7 @@ class Kernel(NamedTuple):
     """One .entry."""
 
     name: str
+    most_threads: int  # of a block
     parameters: tuple[tuple[str, int], ...]  # symbol, bytes
     registers: dict[str, int]  # the bits of each, by its prefix: "%r": 32
     shared: dict[str, int]  # where each array in shared memory begins
@@ -58,8 +60,10 @@ def kernels(text: str) -> dict[str, Kernel]:
     text = re.sub(r"//[^\n]*", "", text)
     extern = re.findall(r"\.extern \.shared \.align \d+ \.b8 (\w+)\[\]", text)
     found = {}
-    for match in re.finditer(r"\.entry (\w+)\((.*?)\)\s*(?:\.\w+[^{]*)?\{\n(.*?)\n\}\n", text, re.DOTALL):
-        found[match[1]] = _kernel(match[1], match[2], match[3], extern, text[: match.start()])
+    for match in re.finditer(r"\.entry (\w+)\((.*?)\)\s*((?:\.\w+[^{]*)?)\{\n(.*?)\n\}\n", text, re.DOTALL):
+        bound = re.search(r"\.maxntid (\d+)", match[3])
+        most = int(bound[1]) if bound else _MOST_THREADS
+        found[match[1]] = _kernel(match[1], most, match[2], match[4], extern, text[: match.start()])
     return found
 
 
@@ -69,7 +73,7 @@ def constants(text: str) -> dict[str, bytes]:
     return {name: bytes(map(int, numbers.split(","))) for name, numbers in found}
 
 
-def _kernel(name: str, parameters: str, body: str, extern: list[str], before: str) -> Kernel:
+def _kernel(name: str, most: int, parameters: str, body: str, extern: list[str], before: str) -> Kernel:
     registers = {p: REGISTER_BITS[t] for t, p in re.findall(r"\.reg \.(\w+)\s+(%[A-Za-z]+)", body)}
     shared, size = _arrays("shared", body, before)
     local, local_size = _arrays("local", body)
@@ -83,7 +87,7 @@ def _kernel(name: str, parameters: str, body: str, extern: list[str], before: st
         elif not line.startswith("."):
             code.append(_instruction(line))
     given = tuple(map(_parameter, parameters.split(",")))
-    return Kernel(name, given, registers, shared, size, local, local_size, tuple(code), labels)
+    return Kernel(name, most, given, registers, shared, size, local, local_size, tuple(code), labels)
 
 
 def _arrays(space: str, body: str, before: str = "") -> tuple[dict[str, int], int]:

@@ -20,7 +20,7 @@ NAMES = [
     "cuOccupancyMaxActiveBlocksPerMultiprocessor", "cuOccupancyMaxPotentialBlockSize", "cuStreamGetCtx",
     "cuStreamGetCtx_v2", "cuInit", "cuDriverGetVersion", "cuGetExportTable",
 ]  # fmt: skip
-_NOT_FOUND = 500
+_INVALID_VALUE, _NOT_FOUND = 1, 500
 _MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 Out = POINTER(c_void_p)
 driver = Functions()
@@ -106,13 +106,14 @@ def cuModuleGetFunction(function: Out, module: c_void_p, name: c_char_p):
 
 @driver
 def cuFuncGetAttribute(value: POINTER(c_int), attribute: c_int, function: c_void_p):
-    value[0] = kernels.shared.get(function, kernels.WITHOUT_ASKING) if attribute == _MAX_DYNAMIC_SHARED else 0
+    value[0] = kernels.dynamic_limit(function) if attribute == _MAX_DYNAMIC_SHARED else 0
 
 
 @driver
 def cuFuncSetAttribute(function: c_void_p, attribute: c_int, value: c_int):
     if attribute == _MAX_DYNAMIC_SHARED:
-        assert value <= kernels.OPT_IN
+        if value + kernels.functions[function].shared_size > kernels.OPT_IN:
+            raise StatusError(_INVALID_VALUE)
         kernels.shared[function] = value
 
 

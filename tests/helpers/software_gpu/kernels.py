@@ -49,14 +49,19 @@ def function(module: int, name: str) -> int:
     return number
 
 
+def dynamic_limit(number: int) -> int:
+    """Bytes of shared memory that a block may have on top of what its kernel declares."""
+    return shared.get(number, WITHOUT_ASKING - functions[number].shared_size)
+
+
 def launch(
     number: int, grid: tuple[int, int, int], block: tuple[int, int, int], dynamic: int, stream: int | None, given: Any
 ) -> None:
     """Queue a kernel; `given` are the addresses of its arguments. Raises KernelError if a GPU would refuse it."""
     kernel = functions[number]
-    if not 1 <= math.prod(block) <= 1024 or min(grid) < 1 or max(grid[1:]) > 65535:
+    if not 1 <= math.prod(block) <= kernel.most_threads or min(grid) < 1 or max(grid[1:]) > 65535:
         raise KernelError(f"{kernel.name}: a grid of {grid}, blocks of {block}")
-    if dynamic > shared.get(number, WITHOUT_ASKING):
+    if dynamic > dynamic_limit(number):
         raise KernelError(f"{kernel.name}: {dynamic} bytes of shared memory, not asked for")
     assert block[1:] == (1, 1), block
     assert grid[2] == 1, grid

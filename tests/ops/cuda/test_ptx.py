@@ -55,6 +55,13 @@ def test_a_block_of_no_whole_number_of_warps() -> None:
         launch(text, (1,), 40, [x])
 
 
+def test_a_block_of_more_threads_than_a_kernel_was_compiled_for() -> None:
+    text = 'extern "C" __global__ __launch_bounds__(32) void f(float* x) { x[threadIdx.x] += 1; }'
+    launch(compiled(text)["f"], (1,), 32, [numbers(32)])
+    with pytest.raises(KernelError, match="f: blocks of 64 threads, compiled for 32"):
+        launch(compiled(text)["f"], (1,), 64, [numbers()])
+
+
 def test_memory_of_a_threads_own() -> None:
     body = "float y[9]; double z[3]; for (int n = 0; n < 9; ++n) { y[n * i % 9] = x[n]; z[n % 3] = x[n + 1]; }"
     expected = numbers()

@@ -144,6 +144,22 @@ def test_a_launch_that_no_gpu_can_do(cupy: Any) -> None:
     assert float(x[0]) == 1
 
 
+def test_what_a_kernel_says_of_itself_counts(cupy: Any) -> None:
+    """Its own shared memory beside that of a launch, and the threads that it was compiled for."""
+    text = """extern "C" __global__ __launch_bounds__(64) void f(float* x) {
+        __shared__ float own[1024]; own[threadIdx.x] = 1; x[threadIdx.x] = own[threadIdx.x]; }"""
+    x = cupy.zeros(64, np.float32)
+    function = cupy.RawKernel(text, "f")
+    function((1,), (64,), (x,), shared_mem=44 * 1024)
+    assert float(x.sum()) == 64
+    for threads, shared in ((96, 0), (64, 44 * 1024 + 1)):
+        with pytest.raises(cupy.cuda.driver.CUDADriverError):
+            function((1,), (threads,), (x,), shared_mem=shared)
+    function.max_dynamic_shared_size_bytes = 223 * 1024
+    with pytest.raises(cupy.cuda.driver.CUDADriverError):
+        function.max_dynamic_shared_size_bytes = 223 * 1024 + 1
+
+
 def test_a_recorded_stream(cupy: Any) -> None:
     x, stream = cupy.zeros(3), cupy.cuda.Stream(non_blocking=True)
     cupy.cuda.runtime.deviceSynchronize()

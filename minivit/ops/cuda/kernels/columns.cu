@@ -147,9 +147,11 @@ extern "C" __global__ void column_sums(const storage* dy, int rows, int columns,
 }
 
 // sums = the rows of partial (rows, columns), added in a fixed order. A block takes 32 columns; each of its WARPS warps
-// adds every so many rows, and the first warp adds what the warps found.
+// adds every so many rows, and the first warp adds what the warps found. So many threads leave 64 registers for each,
+// which a compiler has to be told.
 #define WARPS 32
-extern "C" __global__ void sum_rows(const real* partial, int rows, int columns, real* sums) {
+extern "C" __global__ __launch_bounds__(WARPS * WARP) void sum_rows(const real* partial, int rows, int columns,
+                                                                    real* sums) {
     __shared__ real shares[WARPS][WARP];
     const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, at = blockIdx.x * WARP + lane;
     real sum = 0;
