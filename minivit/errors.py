@@ -15,9 +15,14 @@ class MinivitError(ValueError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the hint " Did you mean 'x'?" for the known word nearest to `word`, or "" if none is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """Return the hint " Did you mean 'x'?" for the known word nearest to `word`, or "" if none is near.
+
+    Initials are near, --lr to --learning-rate; the dashes before a flag are not compared.
+    """
+    bare, words = word.lstrip("-"), {k.lstrip("-"): k for k in known}
+    close = [k for k in words if "-" in k and bare == "".join(part[:1] for part in k.split("-"))]
+    close = close or difflib.get_close_matches(bare, words, n=1, cutoff=0.6)
+    return f" Did you mean {words[close[0]]!r}?" if close else ""
 
 
 def require_kind(value: object, kind: type, what: str, mend: str) -> None:

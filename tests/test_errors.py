@@ -20,6 +20,15 @@ def test_nearest_names_a_near_word_or_nothing(word, hint):
     assert nearest(word, ["micro/4", "mini/4", "B/16"]) == hint
 
 
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [("--lr", "--learning-rate"), ("--epoch", "--epochs"), ("--ot", "--out"), ("-out", "--out"), ("--bogus", None)],
+)
+def test_the_nearest_flag_whatever_its_dashes(flag, hint):
+    said = nearest(flag, ["--help", "-h", "--out", "--epochs", "--learning-rate"])
+    assert said == (f" Did you mean {hint!r}?" if hint else "")
+
+
 def test_nearest_takes_any_iterable():
     assert nearest("tanhh", (form for form in ("tanh", "erf"))) == " Did you mean 'tanh'?"
     assert nearest("tanh", []) == ""

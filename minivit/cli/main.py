@@ -6,6 +6,7 @@ import argparse
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -36,7 +37,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence, with the nearest flag for an unknown one."""
 
     def error(self, message: str) -> NoReturn:
-        raise MinivitError(f"{message} (see {self.prog} --help)")
+        """Raise MinivitError for what argparse says is wrong."""
+        raise MinivitError(f"{_reworded(message)} (see {self.prog} --help)")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's; what is not known is reported by the command that it was given to."""
@@ -53,6 +55,23 @@ class Parser(argparse.ArgumentParser):
     def _commands(self) -> dict[str, Parser]:
         (action,) = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
         return dict(action.choices)
+
+
+def _reworded(message: str) -> str:
+    """What argparse says, in the words of all other errors: what it is, and what was expected."""
+    if choice := re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
+        name, value, words = choice.groups()
+        known = [word.strip("'") for word in words.split(", ")]
+        return f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}.{nearest(value, known)}"
+    if number := re.fullmatch(r"argument (\S+): invalid (int|float) value: (.*)", message):
+        return f"{number[1]} is {number[3]}; expected {'an integer' if number[2] == 'int' else 'a number'}"
+    if missing := re.fullmatch(r"argument (\S+): expected one argument", message):
+        return f"{missing[1]} is given no value; expected one after it"
+    if needless := re.fullmatch(r"argument (\S+): ignored explicit argument (.*)", message):
+        return f"{needless[1]} is given {needless[2]}; expected no value"
+    if absent := re.fullmatch(r"the following arguments are required: (.*)", message):
+        return f"{absent[1]} must be given"
+    return message
 
 
 def parser() -> Parser:

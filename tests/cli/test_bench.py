@@ -92,7 +92,7 @@ def test_the_table_says_where_it_was_measured(capsys, small):
         (["--config", "none.toml"], "none.toml cannot be read"),
         (["--batch-size", "0"], "batch_size is 0"),
         (["--threads", "-1"], "threads is -1"),
-        (["--against", "jax"], "invalid choice: 'jax'"),
+        (["--against", "jax"], "--against is 'jax'; expected one of 'torch'"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(capsys, words, said):

@@ -150,7 +150,7 @@ def test_an_error_that_is_no_number_is_null(capsys, layers):
         (["linaer"], "function 'linaer' is not known; expected FILE.py:NAME or one of linear, "),
         (["linaer"], "Did you mean 'linear'?"),
         (["--seed", "-1"], "seed is -1; expected 0 or more"),
-        (["--method", "guess"], "invalid choice: 'guess'"),
+        (["--method", "guess"], "--method is 'guess'; expected one of 'complex_step', 'central', "),
         (["--model", "none.toml"], "none.toml cannot be read"),
         (["--model", "S/16", "--method", "central"], "22050664 parameters, too many to move one by one"),
         (["--shape", "x=3"], "--shape is for a pair of your own; give its file"),

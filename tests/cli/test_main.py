@@ -37,6 +37,22 @@ def test_what_cannot_be_parsed_is_one_line(capsys, words):
     assert "--help" in refused(capsys, *words)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("trian", "COMMAND is 'trian'; expected one of 'train', 'eval', "),
+        ("trian", "'doctor'. Did you mean 'train'? (see minivit --help)"),
+        ("gradcheck --seed x", "--seed is 'x'; expected an integer (see minivit gradcheck --help)"),
+        ("train --epochs", "--epochs is given no value; expected one after it"),
+        ("train --no-flip=3", "--flip/--no-flip is given '3'; expected no value"),
+        ("train --lr 3", "the argument --lr is not known. Did you mean '--learning-rate'?"),
+        ("predict", "RUN, IMAGE must be given (see minivit predict --help)"),
+    ],
+)
+def test_what_cannot_be_parsed_is_said_as_all_errors_are(capsys, words, said):
+    assert said in refused(capsys, *words.split())
+
+
 def test_a_reader_that_leaves_is_no_error():
     command = [sys.executable, "-m", "minivit", "gradcheck", "layer_norm"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
