@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -42,9 +43,9 @@ def write_whole(path: Path, content: bytes | str) -> None:
         with replacing(path) as file:
             file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise MinivitError(
-            f"{path} cannot be written ({error.strerror}); free space or choose another folder"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        mend = "free space" if full else "check that you may write there,"
+        raise MinivitError(f"{path} cannot be written ({error.strerror}); {mend} or choose another folder") from error
 
 
 def _usual_mode() -> int:

@@ -1,6 +1,8 @@
 """A file is written whole or not at all."""
 
+import errno
 import os
+import re
 
 import pytest
 
@@ -33,8 +35,25 @@ def test_a_failure_in_the_middle_keeps_the_old_file_and_leaves_no_other(tmp_path
 
 def test_an_impossible_place_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(MinivitError, match=r"file.x\.txt cannot be written \(.*\); free space or choose another"):
+    with pytest.raises(MinivitError, match=r"file.x\.txt cannot be written \(.*\); check that you may"):
         write_whole(tmp_path / "file/x.txt", "text")
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.ENOSPC, "free space or choose another folder"),
+        (errno.EROFS, "check that you may write there, or choose another folder"),
+        (errno.EACCES, "check that you may write there, or choose another folder"),
+    ],
+)
+def test_the_mend_is_for_what_is_wrong(tmp_path, monkeypatch, number, mend):
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("minivit.files.os.replace", refused)
+    with pytest.raises(MinivitError, match=re.escape(f"x.txt cannot be written ({os.strerror(number)}); {mend}")):
+        write_whole(tmp_path / "x.txt", "text")
 
 
 def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):

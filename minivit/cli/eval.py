@@ -10,6 +10,7 @@ from typing import Any, get_args
 from minivit.arrays import DeviceName, choose_device
 from minivit.cli.train import check_same_classes
 from minivit.data import load
+from minivit.training.config import require_same_images
 from minivit.training.evaluate import as_trained, evaluate
 from minivit.training.run_directory import load_run, score_as_json
 
@@ -35,11 +36,16 @@ def run(options: argparse.Namespace) -> None:
     config, params, epoch = load_run(options.run, device)
     splits = load(config.data.dataset, options.data_dir or config.data.data_dir or None, config.model.image_size)
     check_same_classes(config, splits)
+    if splits.test_held_out:  # of other training images, others would be: among them some that the model has seen
+        advice = "which were held out for the test cannot be told: take the same images, or put others into test/"
+        require_same_images(config, splits, options.run, advice)
     how = as_trained(config.training, device)
     score = evaluate(params, splits.test, config.model, config.inputs, device, how)
     if options.json:
         print(json.dumps(score_as_json(score)))
     else:
+        for note in splits.notes:
+            print(note)
         print(
             f"test accuracy {score.accuracy:.2%}, loss {score.loss:.4f}, on {score.images} images of "
             f"{config.data.dataset}; the model after epoch {epoch}"

@@ -31,6 +31,7 @@ class Splits(NamedTuple):
     validation: Dataset
     test: Dataset
     notes: tuple[str, ...]  # sentences for the user: what was resized, what was held out
+    test_held_out: bool = False  # of the training images: with others, other ones would be
 
 
 def take(dataset: Dataset, index: Array) -> Dataset:

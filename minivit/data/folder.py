@@ -25,14 +25,15 @@ class _Read(NamedTuple):
     dataset: Dataset
     resized: int  # how many images were of another size
     left_out: int  # how many files are of other kinds
+    unread: tuple[str, ...]  # sentences: what lies where no pictures are looked for
 
 
 def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
     """Read data_dir as images (N, 3, H, W) for size (H, W); classes and files in the order of their names.
 
-    Files of other kinds and whatever is hidden are left out. The notes say how many files that were, how many
-    images were resized and what was held out. Raises MinivitError for a missing or empty folder, a single
-    class, a class that train does not have, too few images, or pictures that cannot be read.
+    Files of other kinds, pictures in other places and whatever is hidden are left out. The notes say how many files
+    that were, how many images were resized and what was held out. Raises MinivitError for a missing or empty folder,
+    a single class, a class that train does not have, too few images, or pictures that cannot be read.
     """
     train_dir = data_dir / "train"
     if not train_dir.is_dir() and data_dir.name == "train":
@@ -48,13 +49,14 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
             f"{train_dir} has the class folders {list(classes)}: expected two or more, one a class, so"
             " that there is something to tell apart"
         )
-    train, resized, left_out = _read(train_dir, classes, size)
+    train, resized, left_out, unread = _read(train_dir, classes, size)
     tenth = max(1, len(train.labels) // 10)  # of all that train holds, so that both parts are as large
-    parts, notes = {}, []
+    parts, notes = {}, [*_other_folders(data_dir)]
     for part, folder in (("validation", _validation_folder(data_dir)), ("test", data_dir / "test")):
         if folder is not None and folder.is_dir():
             read = _read(folder, classes, size)
             parts[part], resized, left_out = read.dataset, resized + read.resized, left_out + read.left_out
+            unread += read.unread
         else:
             try:
                 train, parts[part] = hold_out(train, tenth)
@@ -71,7 +73,19 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
             else ("files in the class folders were left out: they do not")
         )
         notes.append(f"{left_out} {files} end in {', '.join(SUFFIXES)}.")
-    return Splits(train, parts["validation"], parts["test"], tuple(notes))
+    held_out = not (data_dir / "test").is_dir()
+    return Splits(train, parts["validation"], parts["test"], (*notes, *unread), held_out)
+
+
+def _other_folders(data_dir: Path) -> list[str]:
+    """The note, if it takes one, about folders that are none of a data set's: misspelt ones, say."""
+    known = ("train", "validation", "val", "test")
+    others = [p for p in _class_folders(data_dir) if p not in known]
+    if not others:
+        return []
+    hint = nearest(others[0].lower(), known) if len(others) == 1 else ""
+    names = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+    return [f"Left out of {data_dir}: {names}; expected train, validation (or val) and test.{hint}"]
 
 
 def _validation_folder(data_dir: Path) -> Path | None:
@@ -88,18 +102,21 @@ def _class_folders(folder: Path) -> list[str]:
 
 def _read(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> _Read:
     """Read folder/<class>/* for every class folder there, all of which must be among `classes`."""
-    files, labels, left_out = [], [], 0
+    files, labels, left_out, inner = [], [], 0, 0
     for name in _class_folders(folder):
         if name not in classes:
             raise MinivitError(
                 f"{folder / name} is a class that train does not have: expected one of its"
                 f" {len(classes)} classes, so rename or remove it.{nearest(name, classes)}"
             )
-        there = [p for p in (folder / name).iterdir() if p.is_file() and not p.name.startswith(".")]
-        pictures = sorted(p for p in there if p.suffix.lower() in SUFFIXES)
-        left_out += len(there) - len(pictures)
+        there = [p for p in (folder / name).iterdir() if not p.name.startswith(".")]
+        folders = [p for p in there if p.is_dir()]
+        pictures = sorted(p for p in there if p not in folders and p.suffix.lower() in SUFFIXES)
+        left_out += len(there) - len(folders) - len(pictures)
+        inner += len(folders)
         if not pictures:
-            what = f"holds no pictures, but {len(there)} other files" if there else "is empty"
+            other = "file or folder" if len(there) == 1 else "files or folders"
+            what = f"holds no pictures, but {len(there)} other {other}" if there else "is empty"
             raise MinivitError(
                 f"the class folder {folder / name} {what}: expected pictures ending in"
                 f" {', '.join(SUFFIXES)}, so add some or remove the folder"
@@ -112,7 +129,20 @@ def _read(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> _Rea
             " remove the folder"
         )
     images, resized = _read_images(files, size)
-    return _Read(Dataset(images, np.array(labels, np.int64), classes), resized, left_out)
+    return _Read(Dataset(images, np.array(labels, np.int64), classes), resized, left_out, _unread(folder, inner))
+
+
+def _unread(folder: Path, inner: int) -> tuple[str, ...]:
+    """Notes on what lies too high, in `folder` itself, and too deep, in `inner` folders of class folders."""
+    above = sum(p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".") for p in folder.iterdir())
+    notes = []
+    if above:
+        pictures = "picture lies" if above == 1 else "pictures lie"
+        notes.append(f"{above} {pictures} in {folder} itself, left out: expected {folder.name}/<class>/.")
+    if inner:
+        folders = "folder in a class folder" if inner == 1 else "folders in class folders"
+        notes.append(f"{inner} {folders} of {folder} left out, with all in them: expected {folder.name}/<class>/*.png.")
+    return tuple(notes)
 
 
 def _read_images(files: list[Path], size: tuple[int, int]) -> tuple[Array, int]:

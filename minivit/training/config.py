@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minivit.data import Splits, channel_statistics
 from minivit.errors import MinivitError, nearest
 from minivit.fields import parse, types_of
@@ -78,6 +80,8 @@ def read_run_config(path: Path) -> RunConfig:
         ) from error
     if not all(0.0 < s < math.inf for s in facts.std) or not all(map(math.isfinite, facts.mean)):
         raise MinivitError(f"{path}: [inputs] has mean {facts.mean} and std {facts.std}; expected numbers, std above 0")
+    if len(set(facts.classes)) < len(facts.classes) or not all(isinstance(name, str) for name in facts.classes):
+        raise MinivitError(f"{path}: [inputs] has the classes {list(facts.classes)}; expected different names")
     model = model_config(values)
     if len(facts.classes) != model.classes or not len(facts.mean) == len(facts.std) == model.channels:
         raise MinivitError(f"{path}: [inputs] and [model] differ in their number of classes or channels")
@@ -107,6 +111,18 @@ def fit(values: Values, splits: Splits) -> RunConfig:
     return RunConfig(
         section_of(DataSettings, values), model_config(values | facts), settings, Inputs(classes, mean, std)
     )
+
+
+def require_same_images(config: RunConfig, splits: Splits, run: Path, advice: str) -> None:
+    """Raise MinivitError unless the training images are those that `run` began with, by mean and deviation.
+
+    The number of images tells too little: as many others would do as well, and held-out ones could be among them.
+    """
+    if not np.allclose(channel_statistics(splits.train.images), (config.inputs.mean, config.inputs.std), rtol=1e-9):
+        raise MinivitError(
+            f"the training images are not those that {run} began with: mean or deviation of their channels differ; "
+            f"{advice}"
+        )
 
 
 def section_of(section: type, values: Values) -> Any:
@@ -161,9 +177,8 @@ def _values(path: Path, document: dict[str, Any]) -> Values:
         if title == "inputs":
             continue  # facts about a run's data, which are found anew
         if not isinstance(fields, dict):
-            advice = (
-                f" [{title}] is a section: give it a line of its own." if title in SECTIONS else _advice(title, "", {})
-            )
+            one = f"[{title}] is a section: give it a line of its own, in single brackets."
+            advice = f" {one}" if title in SECTIONS else _advice(title, "", {})
             raise MinivitError(f"{path}: {title} = {fields!r} stands outside of every section.{advice}")
         if title not in SECTIONS:
             raise MinivitError(
@@ -174,12 +189,12 @@ def _values(path: Path, document: dict[str, Any]) -> Values:
         for name, value in fields.items():
             if name not in known:
                 raise MinivitError(f"{path}: [{title}] has no field {name!r}.{_advice(name, title, known)}")
-            if isinstance(value, str) and known[name] in (int, float, bool):
-                raise MinivitError(f"{path}: {name} is the text {value!r}; write it without quotes")
             try:
                 values[name] = parse(name, known[name], value)
             except MinivitError as error:
                 raise MinivitError(f"{path}: {error}") from error
+            if isinstance(value, str) and known[name] in (int, float, bool):
+                raise MinivitError(f"{path}: {name} is the text {value!r}; write it without quotes")
     return values
 
 

@@ -15,18 +15,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minivit.arrays import to_device
-from minivit.data import Splits, channel_statistics, take
+from minivit.data import Splits, take
 from minivit.errors import MinivitError
 from minivit.model import init_params, named
 from minivit.plots import save_curves, save_predictions
 from minivit.randomness import Key, generator
 from minivit.training.checkpoint import MODEL, load_moments, load_params, save_checkpoint
-from minivit.training.config import RunConfig
+from minivit.training.config import RunConfig, require_same_images
 from minivit.training.evaluate import Score, as_trained, evaluate, predict
 from minivit.training.host_steps import HostSteps
 from minivit.training.memory import memory_suffices
 from minivit.training.progress import Progress
-from minivit.training.run_directory import EpochRow, read_metrics, start_run, write_metrics, write_results
+from minivit.training.run_directory import (
+    UNRESUMABLE,
+    EpochRow,
+    read_metrics,
+    start_run,
+    write_metrics,
+    write_results,
+)
 from minivit.training.schedule import learning_rate
 from minivit.training.settings import TrainSettings
 from minivit.training.step import Totals, TrainState, fresh_state
@@ -164,15 +171,10 @@ def _restore(state: TrainState, config: RunConfig, splits: Splits, run: Path, de
             f"{run} had done {state.step} steps after epoch {epoch}, but {len(splits.train.labels)} training images "
             f"make it {expected}; resume it on the images that it began with"
         )
-    # As many others would do as well, and held-out images could be among them.
-    if not np.allclose(channel_statistics(splits.train.images), (config.inputs.mean, config.inputs.std), rtol=1e-9):
-        raise MinivitError(
-            f"the training images are not those that {run} began with: mean or deviation of their channels differ; "
-            "resume it on the same images"
-        )
+    require_same_images(config, splits, run, "resume it on the same images")
     rows = [row for row in read_metrics(run) if row.epoch <= epoch]
     if len(rows) != epoch:
-        raise MinivitError(f"{run / 'metrics.csv'} has {len(rows)} of {epoch} epochs; the run cannot be resumed")
+        raise MinivitError(f"{run / 'metrics.csv'} has {len(rows)} of {epoch} epochs; {UNRESUMABLE}")
     return rows
 
 

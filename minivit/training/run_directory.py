@@ -49,6 +49,9 @@ class EpochRow(NamedTuple):
     images_per_second: float  # in training
 
 
+UNRESUMABLE = "the run cannot be resumed without its metrics: restore the file, or train again"
+
+
 class LoadedRun(NamedTuple):
     """A trained model, ready to be used."""
 
@@ -144,8 +147,10 @@ def read_metrics(run: Path) -> list[EpochRow]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         return [EpochRow(*(kind(row[name]) for name, kind in get_type_hints(EpochRow).items())) for row in rows]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise MinivitError(f"{path} cannot be read as the metrics of a run; the run cannot be resumed") from error
+    except OSError as error:
+        raise MinivitError(f"{path} cannot be read ({error.strerror}); {UNRESUMABLE}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise MinivitError(f"{path} holds no metrics as a run writes them; {UNRESUMABLE}") from error
 
 
 def write_results(run: Path, score: Score) -> None:

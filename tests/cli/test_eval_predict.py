@@ -107,3 +107,17 @@ def test_eval_on_other_classes_is_refused(capsys, trained, tmp_path):
     for split in ("train", "test"):
         (other / split / "dark").rename(other / split / "night")
     assert "the data 2, first 'light'" in refused(capsys, "eval", trained / "run", "--data-dir", other)
+
+
+def test_a_test_that_was_held_out_is_of_the_same_images_or_refused(capsys, tmp_path):
+    """With one picture more, other ones would be held out, which the model has learned."""
+    pictures, run = picture_folder(tmp_path / "pictures", test=False), tmp_path / "run"
+    minivit(capsys, "train", "--dataset", "folder", "--data-dir", pictures, "--out", run, *TINY, "--epochs", "1")
+    assert f"{pictures} has no folder test: " in minivit(capsys, "eval", run).out.splitlines()[-2]
+    one = pictures / "train/dark/0.png"
+    shutil.copy(one, one.with_name("00.png"))
+    sentence = refused(capsys, "eval", run)
+    assert f"the training images are not those that {run} began with" in sentence
+    assert "which were held out for the test cannot be told" in sentence
+    shutil.copytree(pictures / "train", pictures / "test")
+    assert minivit(capsys, "eval", run).code == 0

@@ -68,7 +68,7 @@ def test_missing_parts_are_a_tenth_each_and_said(tmp_path):
 
 
 def test_a_test_folder_alone_is_used(whole):
-    (whole / "validation").rename(whole / "elsewhere")
+    (whole / "validation").rename(whole / ".elsewhere")
     splits = folder_splits(whole, (6, 8))
     assert [len(part.labels) for part in splits[:3]] == [18, 2, 6]
     assert len(splits.notes) == 1
@@ -156,4 +156,33 @@ def test_files_of_other_kinds_alone_are_said(whole):
     folder = whole / "train" / "fish"
     folder.mkdir()
     (folder / "a.gif").touch()
-    assert f"the class folder {folder} holds no pictures, but 1 other files: expected" in refusal(whole)
+    assert f"the class folder {folder} holds no pictures, but 1 other file or folder: expected" in refusal(whole)
+
+
+def test_pictures_in_other_places_are_said(whole):
+    """Too high, too deep, or in a folder whose name was misspelt."""
+    fill(whole / "train" / "cat" / "more", 3)
+    fill(whole / "train" / "cat" / "a.png", 1)
+    deep = f"2 folders in class folders of {whole / 'train'} left out, with all in them: expected train/<class>/*.png."
+    Image.new("RGB", (8, 6)).save(whole / "test" / "b.PNG")
+    (whole / "test" / "readme.txt").touch()
+    high = f"1 picture lies in {whole / 'test'} itself, left out: expected test/<class>/."
+    assert folder_splits(whole, (6, 8)).notes == (deep, high)
+    (whole / "test").rename(whole / "Test")
+    known = "expected train, validation (or val) and test."
+    notes = folder_splits(whole, (6, 8)).notes
+    assert notes[0] == f"Left out of {whole}: Test; {known} Did you mean 'test'?"
+    assert notes[-1] == deep
+    (whole / "extra").mkdir()
+    assert folder_splits(whole, (6, 8)).notes[0] == f"Left out of {whole}: Test, extra; {known}"
+
+
+def test_a_link_to_nothing_is_a_picture_that_cannot_be_read(whole):
+    (whole / "train" / "cat" / "gone.png").symlink_to("nowhere.png")
+    assert str(whole / "train" / "cat" / "gone.png") in refusal(whole)
+
+
+def test_whether_the_test_was_held_out_is_known(whole):
+    assert not folder_splits(whole, (6, 8)).test_held_out
+    (whole / "test").rename(whole / ".test")
+    assert folder_splits(whole, (6, 8)).test_held_out

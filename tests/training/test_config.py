@@ -97,8 +97,10 @@ def test_a_variant_gives_sizes_and_fields_change_them(tmp_path):
         ("width = 3\n", ["width = 3", "It belongs in [model]."]),
         ("widht = 3\n", ["widht = 3", "[data], [model], [training]"]),
         ("training = 3\n", ["training = 3", "give it a line of its own"]),
-        ('[training]\nepochs = "many"\n', ["epochs", "'many'", "without quotes"]),
-        ('[training]\nflip = "yes"\n', ["flip", "'yes'", "without quotes"]),
+        ('[training]\nepochs = "many"\n', ["epochs is 'many'; expected an integer"]),
+        ('[training]\nflip = "yes"\n', ["flip is 'yes'; expected true or false"]),
+        ('[training]\nflip = "false"\n', ["flip is the text 'false'; write it without quotes"]),
+        ("[[training]]\nepochs = 3\n", ["a line of its own, in single brackets"]),
         ('[training]\nepochs = "3"\n', ["epochs is the text '3'; write it without quotes"]),
         ("[training]\nepochs = 1.5\n", ["epochs", "1.5", "an integer"]),
         ("[training]\nflip = 1\n", ["flip", "true or false"]),
@@ -192,4 +194,13 @@ def test_inputs_that_nothing_can_be_divided_by_are_refused(tmp_path, std):
     (line,) = [line for line in text.splitlines() if line.startswith("std = ")]
     path.write_text(text.replace(line, f"std = [{', '.join([std] * config.model.channels)}]"))
     with pytest.raises(MinivitError, match=r"\[inputs\] has mean .* and std .*; expected numbers, std above 0"):
+        read_run_config(path)
+
+
+@pytest.mark.parametrize("first", [1, '"b"'])
+def test_classes_without_a_name_of_their_own_are_refused(tmp_path, first):
+    config = fit({}, splits())
+    (line,) = [line for line in to_toml(config).splitlines() if line.startswith("classes = [")]
+    path = written(tmp_path, to_toml(config).replace(line, f'classes = [{first}, "b"]'))
+    with pytest.raises(MinivitError, match=r"\[inputs\] has the classes \[.*\]; expected different names"):
         read_run_config(path)
