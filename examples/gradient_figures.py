@@ -5,6 +5,7 @@
 The tests require these figures to stay within their tolerances; this prints how far within they are.
 """
 
+import argparse
 import itertools
 import platform
 import time
@@ -77,4 +78,7 @@ def main():
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()  # it takes none
     main()

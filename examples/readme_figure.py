@@ -3,7 +3,7 @@
 python examples/readme_figure.py RUN OUT.png        RUN: a run on the built-in shapes
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -42,4 +42,8 @@ def main(run: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run that learned the built-in shapes")
+    parser.add_argument("out", type=Path, help="the picture to write")
+    options = parser.parse_args()
+    main(options.run, options.out)

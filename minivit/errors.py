@@ -25,6 +25,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {words[close[0]]!r}?" if close else ""
 
 
+def counted(count: int, thing: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
 def require_kind(value: object, kind: type, what: str, mend: str) -> None:
     """Raise TypeError unless `value`, which is named `what`, is of that kind; `mend` says where to get one."""
     if not isinstance(value, kind):

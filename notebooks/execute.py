@@ -6,7 +6,7 @@ Prints each notebook's running time and size. Times and versions of this machine
 a second run changes nothing but figures that were measured anew.
 """
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -44,4 +44,9 @@ def main(paths: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main([Path(argument) for argument in sys.argv[1:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", metavar="NOTEBOOK", nargs="*", type=Path)
+    given = parser.parse_args().notebooks
+    for missing in (path for path in given if not path.is_file()):
+        parser.error(f"{missing} is not there; expected a notebook, such as notebooks/04_layer_norm.ipynb")
+    main(given)

@@ -3,7 +3,7 @@
 import pytest
 
 import minivit
-from minivit.errors import MinivitError, first_line, is_out_of_memory, nearest
+from minivit.errors import MinivitError, counted, first_line, is_out_of_memory, nearest
 
 
 def test_it_is_the_value_error_that_a_program_catches():
@@ -32,6 +32,10 @@ def test_the_nearest_flag_whatever_its_dashes(flag, hint):
 def test_nearest_takes_any_iterable():
     assert nearest("tanhh", (form for form in ("tanh", "erf"))) == " Did you mean 'tanh'?"
     assert nearest("tanh", []) == ""
+
+
+def test_one_thing_or_more():
+    assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
 @pytest.mark.parametrize(

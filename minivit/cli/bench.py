@@ -19,7 +19,8 @@ from minivit.bench.sides import Ours
 from minivit.bench.theirs import theirs
 from minivit.bench.timing import median_ratio, median_seconds, seconds_of
 from minivit.bench.workload import Workload, step_operations
-from minivit.errors import MinivitError, first_line
+from minivit.cli.train import NO_GRAPH
+from minivit.errors import MinivitError, counted, first_line
 from minivit.fields import types_of
 from minivit.model import count_params
 from minivit.ops import OpsName, choose_ops
@@ -84,6 +85,8 @@ def run(options: argparse.Namespace) -> None:
     if options.pieces and (options.against or options.plot):
         raise MinivitError("--pieces is a measurement of its own; give it without --against and --plot")
     workload = _workload(options)
+    if workload.settings.graph == "auto" and workload.device == "cpu" and not options.json:
+        print(NO_GRAPH)
     if options.pieces:
         _print_pieces(workload, options.json)
         return
@@ -137,7 +140,7 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     logits = [to_host(x).astype(np.float32) for x in side.forward()]  # of the weights as they start
     forward, gradients, update, step = (median_seconds(run, rounds) for run in side[:4])
     found: dict[str, Any] = {
-        "model": f"{config.in_words}, MLP {config.mlp_width}, {config.tokens} tokens, "
+        "model": f"{config.in_words}, MLP {config.mlp_width}, {counted(config.tokens, 'token')}, "
         f"{count_params(config)} parameters, GELU {config.gelu}",
         "batch": workload.batch,
         "rounds": rounds,
@@ -145,6 +148,7 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
         "threads": workload.settings.threads or cores(),
         "ops": choose_ops(workload.settings.ops, workload.device).__name__.rpartition(".")[2],
         "all_tokens": not workload.settings.skip_unread,
+        "recompute": workload.settings.recompute,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "forward_s": forward,
@@ -253,8 +257,8 @@ _LINES = (
 
 
 def _table(found: dict[str, Any]) -> str:
-    where = "GPU" if found["device"] == "cuda" else f"{found['threads']} core{'s' * (found['threads'] > 1)}"
+    where = "GPU" if found["device"] == "cuda" else counted(found["threads"], "core")
     tokens = "the last block whole" if found["all_tokens"] else "of the last block what is read"
-    how = f"{found['batch']} images, {where}, ops {found['ops']}, NumPy {found['numpy']}, {tokens}"
-    head = f"{found['model']}; {how}"
+    how = f"{counted(found['batch'], 'image')}, {where}, ops {found['ops']}, NumPy {found['numpy']}, {tokens}"
+    head = f"{found['model']}; {how}{', blocks computed again' * found['recompute']}"
     return "\n".join([head, *(f"  {text:<28}{form.format(found[k])}" for text, k, form in _LINES if k in found)])

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from minivit.arrays import DeviceName, choose_device
 from minivit.cli.train import check_same_classes
 from minivit.data import load
+from minivit.errors import counted
 from minivit.training.config import require_same_images
 from minivit.training.evaluate import as_trained, evaluate
 from minivit.training.run_directory import load_run, score_as_json
@@ -47,6 +48,6 @@ def run(options: argparse.Namespace) -> None:
         for note in splits.notes:
             print(note)
         print(
-            f"test accuracy {score.accuracy:.2%}, loss {score.loss:.4f}, on {score.images} images of "
+            f"test accuracy {score.accuracy:.2%}, loss {score.loss:.4f}, on {counted(score.images, 'image')} of "
             f"{config.data.dataset}; the model after epoch {epoch}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -82,17 +83,18 @@ def run(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     reports: list[tuple[Report, float]] = []
     skipped, refused = [], []
-    for target in _targets(options):
-        before = time.perf_counter()
-        try:
-            report = _checked(target, options)
-        except MinivitError as error:
-            if isinstance(error, GradcheckError) and target.method == "adjoint" and not options.functions:
-                skipped.append(target.name)  # it is linear in nothing
-            else:
-                refused.append(error)  # the others are checked all the same
-            continue
-        reports.append((report, time.perf_counter() - before))
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):  # what a file prints is no JSON
+        for target in _targets(options):
+            before = time.perf_counter()
+            try:
+                report = _checked(target, options)
+            except MinivitError as error:
+                if isinstance(error, GradcheckError) and target.method == "adjoint" and not options.functions:
+                    skipped.append(target.name)  # it is linear in nothing
+                else:
+                    refused.append(error)  # the others are checked all the same
+                continue
+            reports.append((report, time.perf_counter() - before))
     if not reports and refused:
         raise refused[0]
     if options.json:
@@ -122,7 +124,8 @@ def _checked(target: Target, options: argparse.Namespace) -> Report:
             )  # fmt: skip
     except GradcheckError as error:
         said = re.sub(r"method='(\w+)'", r"--method \1", str(error))
-        if case.drawn and " raised " in said and "complex numbers" not in said:
+        by_numbers = not isinstance(error.__cause__, NameError | ImportError)  # it may be their values
+        if case.drawn and " raised " in said and "complex numbers" not in said and by_numbers:
             said += f"; its arguments were random numbers: where it takes others, define {target.name}_args in the file"
         raise GradcheckError(said) from error
 

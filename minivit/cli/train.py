@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from minivit.data import Splits, load
-from minivit.errors import MinivitError
+from minivit.errors import MinivitError, counted
 from minivit.fields import parse, types_of
 from minivit.model import VARIANTS, count_params
 from minivit.ops import choose_ops
@@ -114,6 +114,7 @@ def run(options: argparse.Namespace) -> None:
     _train(config, splits, run_directory, device, resume=False)
 
 
+NO_GRAPH = "steps are recorded as a graph on a GPU alone: --graph auto changes nothing here"
 _OF_ONE_OPTIMIZER = {"beta1": "adamw", "beta2": "adamw", "adam_eps": "adamw", "momentum": "sgd"}
 
 
@@ -162,7 +163,7 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
         f"{len(splits.test.labels)} test images of {model.image_size[0]}x{model.image_size[1]}, {model.classes} classes"
     )
     print(
-        f"ViT of {count_params(model)} parameters: {model.in_words}, {model.tokens} tokens; "
+        f"ViT of {count_params(model)} parameters: {model.in_words}, {counted(model.tokens, 'token')}; "
         f"on {_where(config, device)}",
         flush=True,
     )
@@ -171,7 +172,7 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
         if config.training.graph == "auto" and (reason := _why_not_recorded(config)):
             print(f"steps are not recorded as a graph: {reason}")
     elif config.training.graph == "auto":
-        print("steps are recorded as a graph on a GPU alone: --graph auto changes nothing here")
+        print(NO_GRAPH)
     start = time.perf_counter()
     try:
         score = train(config, splits, run_directory, device, resume)
@@ -179,7 +180,8 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
         some = (run_directory / MODEL).exists()
         hint = f"go on with minivit train --resume {run_directory}" if some else "no epoch was finished"
         raise KeyboardInterrupt(hint) from None
-    print(f"test accuracy {score.accuracy:.1%} on {score.images} images, after {time.perf_counter() - start:.0f} s")
+    seconds, images = time.perf_counter() - start, counted(score.images, "image")
+    print(f"test accuracy {score.accuracy:.1%} on {images}, after {seconds:.0f} s")
     print(f"pictures: {run_directory / 'curves.png'}, {run_directory / 'predictions.png'}")
     print(f"next: {_next_step(config, run_directory)}")
 
@@ -205,7 +207,7 @@ def _where(config: RunConfig, device: str) -> str:
     many = f" in {threads} threads" if threads > count else ""
     slow = ops == "reference" and config.training.ops == "auto"
     faster = '; pip install -e ".[fast]" for compiled ones' if slow else ""
-    return f"{count} core{'s' * (count > 1)}{many}, by {functions}{faster}"
+    return f"{counted(count, 'core')}{many}, by {functions}{faster}"
 
 
 def _next_step(config: RunConfig, run_directory: Path) -> str:

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from minivit.errors import MinivitError, nearest
+from minivit.errors import MinivitError, counted, nearest
 from minivit.gradcheck.catalog import Case, normal
 from minivit.gradcheck.derivative import is_float
-from minivit.gradcheck.pair import axes_in_docstring, describe, reworded
+from minivit.gradcheck.pair import axes_in_docstring, describe, kind_of, reworded
 
 Shape = tuple[int, ...]
 
@@ -95,7 +95,7 @@ def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed:
         with reworded(lambda error: f"{name}_args raised {describe(error)}"):
             found = given() if callable(given) else given
         if not isinstance(found, tuple | list):
-            raise MinivitError(f"{name}_args is a {type(found).__name__}; expected a tuple of arguments, (x,) for one")
+            raise MinivitError(f"{name}_args is {kind_of(found)}; expected a tuple of arguments, (x,) for one")
         _check_count(getattr(module, name), name, found)
         floats = [a for a in found if is_float(a)]
         if floats and not any(a.size for a in floats):
@@ -113,7 +113,7 @@ def _check_count(f: Callable[..., Any], name: str, args: Sequence[Any]) -> None:
     try:
         signature.bind(*args)
     except TypeError as error:
-        many = f"{len(args)} argument{'s' * (len(args) != 1)}"
+        many = counted(len(args), "argument")
         raise MinivitError(f"{name}_args holds {many} for {name}{signature}: {error}; expected one for each") from error
 
 

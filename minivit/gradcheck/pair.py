@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.arrays import Array, array_module, cast, is_complex
-from minivit.errors import MinivitError, nearest
+from minivit.errors import MinivitError, counted, nearest
 from minivit.gradcheck.derivative import is_float
 
 Forward = Callable[..., tuple[Array, Any]]
@@ -55,13 +55,13 @@ class Pair:
         with reworded(lambda error: f"{self.name} {self._failed(error, args)}"):
             result = self.f(*args)
         if not (isinstance(result, tuple) and len(result) == 2):
-            raise GradcheckError(f"{self.name} returned {_kind(result)}; expected a pair (y, cache)")
+            raise GradcheckError(f"{self.name} returned {kind_of(result)}; expected a pair (y, cache)")
         y, cache = result
         if isinstance(y, int | float) and not isinstance(y, np.generic):  # a Python number has any float type
             y = np.asarray(y, min((a.dtype for a in args if is_float(a)), key=lambda t: t.itemsize, default=np.float64))
         y = np.asarray(y) if isinstance(y, complex | np.generic) else y
         if not hasattr(y, "dtype") or y.dtype.kind not in "fc" or isinstance(y, _OTHER_RULES):
-            raise GradcheckError(f"{self.name} returned y as {_kind(y)}; expected an array of a float type")
+            raise GradcheckError(f"{self.name} returned y as {kind_of(y)}; expected an array of a float type")
         return y, cache
 
     def backward(self, dy: Array, cache: Any) -> list[Any]:
@@ -73,12 +73,13 @@ class Pair:
             raise GradcheckError(f"{name} returned None; expected its gradients: is the last line a return?")
         # A NamedTuple of gradients is as good as a tuple; a list is what was meant.
         gradients = list(found) if isinstance(found, tuple | list) else [found]
+        if isinstance(found, list) and any(isinstance(g, int | float | list) for g in found):
+            raise GradcheckError(f"{name} returned a list of numbers; expected arrays: without tolist()")
         if len(gradients) != len(self.floats):
             arrays = ", ".join(argument.name for argument in self.floats)
             raise GradcheckError(
-                f"{name} returned {len(gradients)} gradient{'s' * (len(gradients) != 1)} for {len(self.floats)} "
-                f"float array{'s' * (len(self.floats) != 1)} ({arrays}); expected one for each, in this order"
-                + self._not_checked()
+                f"{name} returned {counted(len(gradients), 'gradient')} for {counted(len(self.floats), 'float array')} "
+                f"({arrays}); expected one for each, in this order" + self._not_checked()
             )
         return [self._as_array(g, argument) for g, argument in zip(gradients, self.floats, strict=True)]
 
@@ -150,9 +151,9 @@ def make_pair(
     """
     for thing, what in ((f, "f"), (f_backward, "f_backward")):
         if not callable(thing):
-            raise GradcheckError(f"{what} is {_kind(thing)}; expected a function")
+            raise GradcheckError(f"{what} is {kind_of(thing)}; expected a function")
     if not isinstance(args, tuple | list):
-        raise GradcheckError(f"args is {_kind(args)}; expected a tuple of arguments, such as (x,) for one")
+        raise GradcheckError(f"args is {kind_of(args)}; expected a tuple of arguments, such as (x,) for one")
     given = tuple(names) if names is not None else _names(f, len(args))
     if len(given) != len(args):
         raise GradcheckError(f"names holds {len(given)} names for {len(args)} arguments; expected one for each")
@@ -197,7 +198,7 @@ def _is_float(name: str, a: Any) -> bool:
     if a.dtype.kind == "c":
         raise GradcheckError(f"{name} is of {a.dtype}; expected real numbers, {name}.real say")
     if isinstance(a, _OTHER_RULES):
-        raise GradcheckError(f"{name} is {_kind(a)}; expected a plain array: numpy.asarray({name})")
+        raise GradcheckError(f"{name} is {kind_of(a)}; expected a plain array: numpy.asarray({name})")
     if not bool(array_module(a).isfinite(a).all()):
         raise GradcheckError(f"{name} holds nan or inf; expected finite numbers to differentiate at")
     return True
@@ -243,13 +244,17 @@ def _fitted(letters: tuple[str, ...], ndim: int) -> tuple[str, ...]:
 _OTHER_RULES = (np.matrix, np.ma.MaskedArray)
 
 
-def _kind(thing: Any) -> str:
+def kind_of(thing: Any) -> str:
+    """What a thing is, with its article: "an array of int64", "a tuple of 3"."""
     if isinstance(thing, tuple | list):
         return f"a {type(thing).__name__} of {len(thing)}"
     if hasattr(thing, "dtype") and not isinstance(thing, _OTHER_RULES):
         return f"an array of {thing.dtype}"
     kind = type(thing).__name__
     return "None" if thing is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+_CALLERS = (Path(__file__).parent, Path(__file__).parents[1] / "lessons", Path(contextlib.__file__).parent)
 
 
 @contextlib.contextmanager
@@ -264,10 +269,13 @@ def reworded(say: Callable[[BaseException], str]) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """The error in one line, with the place where it happened: the last that is not Python's, NumPy's or CuPy's own."""
+    """The error in one line, with the place where it happened: the last in other people's code.
+
+    That is none of Python's, NumPy's or CuPy's, nor of those who called it from here.
+    """
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {' '.join(str(error).split())}"  # it says where
-    frames = list(traceback.extract_tb(error.__traceback__))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent not in _CALLERS]
     libraries = [str(Path(str(sys.modules[name].__file__)).parent) for name in ("numpy", "cupy") if name in sys.modules]
     inside = [f for f in frames if any(Path(f.filename).is_relative_to(there) for there in libraries)]
     frames = [f for f in frames if f not in inside and not f.filename.startswith("<frozen")] or frames

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.arrays import Array
+from minivit.errors import counted
 from minivit.gradcheck import GradcheckError, Report, Row, check
 from minivit.gradcheck.derivative import relative_error
 from minivit.gradcheck.pair import describe, reworded
@@ -106,7 +107,7 @@ def _results(f: Callable[..., Any], args: Sequence[Any], names: Sequence[str]) -
         results = list(results)  # stacked
     if not isinstance(results, tuple | list) or len(results) != len(names):
         count = len(results) if isinstance(results, tuple | list) else 1
-        said_count = f"{count} result{'s' * (count != 1)}"
+        said_count = counted(count, "result")
         raise GradcheckError(f"{name} returned {said_count}; expected {len(names)}: {', '.join(names)}")
     return list(results)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.errors import MinivitError
+from minivit.errors import MinivitError, counted
 from minivit.gradcheck import GradcheckError, Report
 from minivit.gradcheck.pair import describe
 from minivit.lessons.answers import find_exercise
@@ -33,7 +33,8 @@ def grade(number: str, *attempt: Any) -> Any:
     title, answer = f"exercise {number}, {exercise.title}", exercise.answer
     if len(attempt) != len(answer):
         names = ", ".join(function.__name__ for function in answer)
-        raise MinivitError(f"{title}: {len(attempt)} functions were given; expected {len(answer)}, in order: {names}")
+        given = counted(len(attempt), "function")
+        raise MinivitError(f"{title}: {given} given; expected {len(answer)}, in order: {names}")
     if all(mine is library for mine, library in zip(attempt, answer, strict=True)):
         print(f"{title}: this is the library's answer; run the cell that defines yours again, then this one")
         return _one_or_all(answer)

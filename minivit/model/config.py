@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal, get_args
 
-from minivit.errors import MinivitError
+from minivit.errors import MinivitError, counted
 from minivit.fields import setting
 from minivit.functions import GeluForm
 
@@ -74,8 +74,7 @@ class ViTConfig:
     @property
     def in_words(self) -> str:
         """Its size in words: "7 blocks, width 384, 6 heads"."""
-        blocks, heads = (f"{n} {what}{'s' * (n != 1)}" for n, what in ((self.depth, "block"), (self.heads, "head")))
-        return f"{blocks}, width {self.width}, {heads}"
+        return f"{counted(self.depth, 'block')}, width {self.width}, {counted(self.heads, 'head')}"
 
     def replace(self, **changes: object) -> ViTConfig:
         """A copy with some fields changed, checked again. mlp_width stays; 0 makes it four times the width anew."""

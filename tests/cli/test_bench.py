@@ -9,7 +9,7 @@ from minivit.bench.theirs import theirs as bench_theirs
 from minivit.cli import bench
 
 KEYS = {
-    "model", "batch", "rounds", "all_tokens", "device", "threads", "ops", "python", "numpy",
+    "model", "batch", "rounds", "all_tokens", "recompute", "device", "threads", "ops", "python", "numpy",
     "forward_s", "backward_s", "optimizer_s", "step_s", "images_per_s", "gflops",
     "floor_s", "step_over_floor", "peak_memory_mb", "double_batch", "double_depth",
 }  # fmt: skip

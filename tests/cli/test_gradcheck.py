@@ -252,3 +252,21 @@ def test_every_pair_that_cannot_be_checked_has_a_line_and_is_counted(capsys, tmp
     assert rows.startswith("minivit: rows raised IndexError: ")
     assert rows.endswith("; its arguments were random numbers: where it takes others, define rows_args in the file")
     assert bare.startswith("minivit: bare does not say the shape of x; ")
+
+
+def test_what_a_file_prints_is_no_json(capsys, tmp_path):
+    path = tmp_path / "talks.py"
+    path.write_text(
+        'print("hello")\ndef f(x):\n    """x (B, D)"""\n    print("f")\n    return 2.0 * x, None\n'
+        "def f_backward(dy, cache):\n    return 2.0 * dy\n"
+    )
+    outcome = minivit(capsys, "gradcheck", path, "--json")
+    assert [row["name"] for row in rows(outcome)] == ["f"]
+    assert outcome.err.startswith("hello\nf\n")
+    assert minivit(capsys, "gradcheck", path).out.startswith("hello\nf\n")
+
+
+def test_a_name_that_is_not_there_is_no_matter_of_arguments(capsys, tmp_path):
+    path = tmp_path / "bare.py"
+    path.write_text('def f(x):\n    """x (B, D)"""\n    return y, None\ndef f_backward(dy, cache):\n    return dy\n')
+    assert refused(capsys, "gradcheck", path).endswith("name 'y' is not defined (bare.py, line 3)")

@@ -119,7 +119,7 @@ def test_what_a_file_lacks(layers, name, given, said):
         ("x = 1", "holds no pair; expected two functions such as my_layer and my_layer_backward"),
         ("x = 1 / 0", "cannot be run: ZeroDivisionError: division by zero (layers.py, line 1)"),
         ("def f(:", "cannot be run: SyntaxError: invalid syntax"),
-        (LAYERS + "bare_args = 3", "bare_args is a int; expected a tuple of arguments, (x,) for one"),
+        (LAYERS + "bare_args = 3", "bare_args is an int; expected a tuple of arguments, (x,) for one"),
         (LAYERS + "def bare_args():\n    raise OSError('gone')", "bare_args raised OSError: gone (layers.py, line"),
     ],
 )

@@ -246,3 +246,16 @@ def test_ctrl_c_is_not_reworded():
 
     with pytest.raises(KeyboardInterrupt):
         check(stopped, cube_backward, (X,))
+
+
+def test_a_list_of_numbers_is_no_gradient():
+    """Of an argument's shape or not."""
+    for x in (X, np.ones((1, 4)), np.ones(1)):
+        sentence = refused(cube, lambda dy, x: (3.0 * x * x * dy).tolist(), (x,))
+        assert sentence == "<lambda> returned a list of numbers; expected arrays: without tolist()"
+
+
+def test_the_place_of_an_error_is_in_the_pair():
+    """Not where the check calls it."""
+    assert refused(cube, lambda dy: dy, (X,)).endswith("but 2 were given")
+    assert "(test_pair.py, line " in refused(lambda x: 1 / 0, cube_backward, (X,))

@@ -116,7 +116,7 @@ def test_what_takes_no_complex_numbers_is_judged_by_real_steps():
 
 
 def test_a_missing_function_is_named():
-    with pytest.raises(MinivitError, match=r"1 functions were given; expected 2, in order: rms_norm, rms_norm_back"):
+    with pytest.raises(MinivitError, match=r"1 function given; expected 2, in order: rms_norm, rms_norm_back"):
         grade("4.1", rms_norm)
 
 
