@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = options_of(arguments)
     parts, models, precisions = (x.split(",") for x in (options.only, options.models, options.precisions))
     report: dict[str, Any] = {"command": " ".join(["examples/gpu_report.py", *(arguments or sys.argv[1:])])}
-    report |= {"date": datetime.date.today().isoformat(), "machine": machine()}
+    report |= {"date": datetime.date.today().isoformat(), "machine": _or_its_error(machine)}
     for part, name, found in _measured(parts, models, list(map(int, options.batches.split(","))), precisions, options):
         if part == "bench":
             report.setdefault(part, []).append(found)
@@ -94,9 +94,17 @@ def _measured(
     if "pieces" in parts:
         yield from (("pieces", precision, pieces(precision)) for precision in precisions)
     if "busy" in parts:
-        yield from (("busy", precision, busy(precision)) for precision in precisions)
+        yield from (("busy", precision, _or_its_error(busy, precision)) for precision in precisions)
     if "train" in parts and options.data_dir:
         yield "train", "", train(options.data_dir, options.epochs, options.out.with_name(f"{options.out.stem}_run"))
+
+
+def _or_its_error(measure: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """What `measure` finds, in this process, or what stopped it: the rest is measured all the same."""
+    try:
+        return measure(*given)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def machine() -> dict[str, str]:
@@ -154,6 +162,8 @@ def bench(
     if not out:
         return found | {"error": error.strip()[-2000:]}
     measured = json.loads(out)
+    if graph == "auto" and not measured.get("recorded"):
+        found["not_recorded"] = error.strip()[-500:] or "nvmath-python is missing: minivit doctor says more"
     renamed = {f"{k}_{precision}" if k.startswith("ratio_") else k: v for k, v in measured.items() if k != "model"}
     return found | renamed
 
@@ -220,6 +230,8 @@ def table(report: dict[str, Any]) -> str:
             f"{row['model']} batch {row['batch']:5} {row['precision']:9} graph {row['graph']:4} "
             f"{'all tokens' if row['all_tokens'] else 'what is read'} {step}  {ratios}"
         )
+        if "not_recorded" in row:
+            lines.append(f"    not recorded as a graph: {row['not_recorded'][-200:]}")
         if "compile_error" in row:
             lines.append(f"    torch.compile: {row['compile_error'][:200]}")
     for precision, found in report.get("pieces", {}).items():
@@ -230,7 +242,8 @@ def table(report: dict[str, Any]) -> str:
             f"{precision:9} {name:30} {1e6 * x['seconds']:8.1f} us x {x['times']:2.0f}  {x['gb_per_s']:6.0f} GB/s"
             for name, x in found.items()
         ]
-    lines += [f"busy, {name}: {found['percent']} %" for name, found in report.get("busy", {}).items()]
+    for name, found in report.get("busy", {}).items():
+        lines.append(f"busy, {name}: {found['error'][-200:] if 'error' in found else str(found['percent']) + ' %'}")
     if "train" in report:
         lines.append(f"train: {report['train']}")
     return "\n".join(lines)

@@ -49,4 +49,4 @@ def ours_on_gpu(workload: Workload) -> Ours:
         steps.step(0, 1e-4)
         steps.wait()
 
-    return Ours(forward, gradients, update, step, lambda: steps.step(0, 1e-4))
+    return Ours(forward, gradients, update, step, lambda: steps.step(0, 1e-4), lambda: steps.recorded)

@@ -17,6 +17,7 @@ class Ours(NamedTuple):
     update: Run  # clipping and the optimiser
     step: Run  # all of a training step
     queue: Run  # the same, without waiting for a GPU to have done it
+    recorded: Callable[[], bool] = lambda: False  # whether the steps so far ended as CUDA graphs
 
 
 class Theirs(NamedTuple):

@@ -142,14 +142,13 @@ class DeviceSteps:
         how = {"recompute": settings.recompute, "skip_unread": settings.skip_unread}
         logits, cache = vit(self.weights.tree, x, model, key=typing.cast(Any, key), ops=self.ops, **how)
         labels = self.labels[index]
-        dlogits, losses, hits = cross_entropy_in_part(logits, labels, len(table["index"]), settings.label_smoothing)
-        self._add(0, losses.sum())
-        self._add(1, hits.sum())
+        dlogits, sums = cross_entropy_in_part(logits, labels, len(table["index"]), settings.label_smoothing)
+        self._add(0, sums)
         return vit_backward(dlogits, cache)
 
     def _add(self, i: int, x: Array) -> None:
-        """Add x (1,) to sum i. (`self.sums[i : i + 1] += x` would also copy the sum onto itself.)"""
-        into = self.sums[i : i + 1]
+        """Add x (n,) to the sums from i on. (`self.sums[i : i + n] += x` would also copy the sums onto themselves.)"""
+        into = self.sums[i : i + len(x)]
         into += x
 
     def _adamw(self, rates: list[float]) -> AdamW:
@@ -178,6 +177,11 @@ class DeviceSteps:
         if copy is not None:
             copy[...] = params.buffer.astype(copy.dtype)
         return found[0:1]
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the steps so far ended as graphs: each size of a batch is recorded in its second step."""
+        return bool(self.graphs) and all(graph.graph is not None for graph, _ in self.graphs.values())
 
     def due(self) -> bool:
         """Whether it is time to look at the sums: looking waits for the GPU."""

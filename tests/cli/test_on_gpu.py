@@ -7,6 +7,7 @@ from helpers.command import minivit, picture_folder, same_numbers, stop_in_epoch
 from helpers.device import xp as xp
 
 from minivit.cli.bench import _table
+from minivit.ops.cuda.graph import why_no_graph
 
 MODEL = "--image-size 8 --patch-size 4 --width 16 --depth 1 --heads 1 --mlp-width 16".split()  # noqa: SIM905
 TRAINING = "--epochs 2 --batch-size 8 --warmup-epochs 0.5 --dropout 0.1 --learning-rate 1e-2".split()  # noqa: SIM905
@@ -70,4 +71,7 @@ def test_bench_of_a_configuration(xp, capsys, tmp_path):
     assert {"forward_s", "backward_s", "optimizer_s", "step_s", "queue_s", "double_batch"} <= found.keys()
     assert "floor_s" not in found, "the products alone are timed on the CPU"
     assert "4 images, GPU, ops cuda" in _table(found)
+    assert found["recorded"] == (why_no_graph() is None)
+    said = _table(found).splitlines()[0]
+    assert said.endswith("recorded as a graph" if found["recorded"] else f"not recorded as a graph: {why_no_graph()}")
     assert "host, to queue a step" in _table(found)

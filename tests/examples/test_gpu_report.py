@@ -111,6 +111,17 @@ def test_how_busy_a_gpu_is(report: Any, monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "busy, tf32: 98 %" in report.table({"machine": {}, "busy": {"tf32": found}})
 
 
+def test_what_stops_one_part_stops_no_other(report: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without nvidia-smi, say, or a GPU."""
+    monkeypatch.setattr(report, "train", lambda *_: {"epochs": 1})
+    out = tmp_path / "report.json"
+    report.main(["--only", "busy,train", "--precisions", "tf32", "--data-dir", "x", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert found["train"] == {"epochs": 1}
+    assert "Error: " in found["busy"]["tf32"]["error"]
+    assert f"busy, tf32: {found['busy']['tf32']['error'][-200:]}" in report.table(found)
+
+
 def test_what_cannot_be_measured_is_said(report: Any) -> None:
     row = {"model": "192x6", "batch": 4, "precision": "tf32", "graph": "off", "all_tokens": False, "step_s": 0.002}
     rows = [row, row | {"queue_s": 0.001, "compile_error": "no compiler"}]
@@ -118,6 +129,9 @@ def test_what_cannot_be_measured_is_said(report: Any) -> None:
     assert said[0].endswith("what is read 2.0 ms  {}")
     assert said[1].endswith("what is read 2.0 ms, queued in 1.0 ms  {}")
     assert said[2] == "    torch.compile: no compiler"
+    rows = [row | {"graph": "auto", "not_recorded": "no nvmath-python"}]
+    said = report.table({"machine": {}, "bench": rows}).splitlines()
+    assert said[1] == "    not recorded as a graph: no nvmath-python"
     found = report.bench("192x6", 4, "bfloat16", 1, device="cpu")
     assert "precision 'bfloat16' needs an NVIDIA GPU" in found["error"]
     assert "needs an NVIDIA GPU" in report.table({"machine": {}, "bench": [found]})

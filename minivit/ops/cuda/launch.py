@@ -14,8 +14,8 @@ WARP = 32
 THREADS = 128  # of a block
 # Blocks that share a matrix and leave a sum each: for an H100's 132 multiprocessors, as many as each has room for, so
 # that enough reads are on their way at a time. The same number on every GPU: sums are added in the same order.
-_ROW_BLOCKS = 6 * 132  # of layer_norm_backward
-_COLUMN_THREADS, _COLUMN_BLOCKS = 64, 16 * 132  # of columns.cu
+_MULTIPROCESSORS, _REGISTERS = 132, 65536  # of each
+_COLUMN_THREADS, _COLUMN_BLOCKS = 64, 16 * _MULTIPROCESSORS  # of columns.cu
 _SUM_WARPS = 32  # of a block of sum_rows: the kernel's WARPS
 _MOST_DOWN = 65535  # blocks in a grid's second dimension
 _SHARED = 48 * 1024  # bytes of shared memory that every GPU gives a block without asking
@@ -141,6 +141,10 @@ def norm_warps(width: int, itemsize: int) -> int:
     return max(1, min(THREADS // WARP, _SHARED // (2 * width * itemsize)))
 
 
-def row_blocks(rows: int, warps: int) -> int:
-    """Blocks for a kernel whose blocks take rows until none is left."""
-    return min(_ROW_BLOCKS, -(-rows // warps))
+def row_blocks(rows: int, warps: int, width: int) -> int:
+    """Blocks for layer_norm_backward, which take rows until none is left: all of them at work at once, up to six each.
+
+    A thread has about width / 4 registers; blocks that have to wait for others' would work while most of a GPU rests.
+    """
+    at_once = max(1, min(6, _REGISTERS // (THREADS * width // 4)))
+    return min(at_once * _MULTIPROCESSORS, -(-rows // warps))

@@ -115,7 +115,7 @@ def _norm_backward(dy: Array, cache: LayerNormCache, more: Array | None) -> tupl
     x, g, mean, rstd = cache
     xp, width, rows = array_module(dy), x.shape[-1], mean.size
     warps = norm_warps(width, mean.itemsize)
-    blocks = row_blocks(rows, warps)
+    blocks = row_blocks(rows, warps, width)
     dx, partial = xp.empty_like(dy), xp.empty((blocks, 2 * width), dtype=mean.dtype)
     program = build("layer_norm", x.dtype, WIDTH=width)
     arguments = [dy, x, g, mean, rstd, more, np.int32(rows), dx, partial]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from helpers import stand_in_blas
 from helpers.software_gpu import streams
-from helpers.software_gpu.calls import Functions
+from helpers.software_gpu.calls import Functions, StatusError
 from helpers.software_gpu.memory import arena
 
 cublas = Functions()
@@ -16,13 +16,14 @@ Out = POINTER(c_void_p)
 _numbers = itertools.count(0x300000)
 _handles: dict[int, dict[str, int]] = {}
 _SIZE = {0: 4, 1: 8, 4: 8, 5: 16, 14: 2}  # bytes, by cudaDataType_t
+_NOT_SUPPORTED = 15  # cublasStatus_t
 _FLOAT, _TF32, _TF32_MODE = 68, 77, 3  # cublasComputeType_t, cublasMath_t
 
 
 @cublas
 def cublasCreate_v2(handle: Out):
     handle[0] = next(_numbers)
-    _handles[handle[0]] = {"stream": 0, "MathMode": 0, "PointerMode_v2": 0}
+    _handles[handle[0]] = {"stream": 0, "workspace": 0, "MathMode": 0, "PointerMode_v2": 0}
 
 
 @cublas
@@ -32,7 +33,7 @@ def cublasDestroy_v2(handle: c_void_p):
 
 @cublas
 def cublasSetStream_v2(handle: c_void_p, stream: c_void_p):
-    _handles[handle]["stream"] = stream or 0
+    _handles[handle] |= {"stream": stream or 0, "workspace": 0}  # it goes back to memory of cuBLAS's own
 
 
 @cublas
@@ -43,6 +44,7 @@ def cublasGetStream_v2(handle: c_void_p, stream: Out):
 @cublas
 def cublasSetWorkspace_v2(handle: c_void_p, workspace: c_void_p, size: c_size_t):
     arena.demand(workspace, size, "workspace")
+    _handles[handle]["workspace"] = size
 
 
 def _setting(name: str) -> None:
@@ -79,7 +81,10 @@ def _product(handle: int, turned: tuple[int, int], size: tuple[int, int, int], a
              beta: int, c: Matrices, count: int, compute: int) -> None:  # fmt: skip
     """Queue c = a b, of matrices that may be turned: (m, k) (k, n) = (m, n)."""
     compute = _demand_unscaled(handle, alpha, beta, compute, c.kind)
-    streams.queue(_handles[handle]["stream"], lambda: _multiply(turned, size, a, b, c, count, compute))
+    stream = _handles[handle]["stream"]
+    if streams.get(stream).graph is not None and not _handles[handle]["workspace"]:
+        raise StatusError(_NOT_SUPPORTED)  # stricter than cuBLAS, which would allocate memory within the graph
+    streams.queue(stream, lambda: _multiply(turned, size, a, b, c, count, compute))
 
 
 def _demand_unscaled(handle: int, alpha: int, beta: int, compute: int, kind: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from helpers.software_gpu.calls import StatusError
 
 DEFAULT = 0
-_CAPTURE_UNSUPPORTED = 900  # cudaErrorStreamCaptureUnsupported
+_CAPTURE_UNSUPPORTED, _CAPTURE_IMPLICIT = 900, 906  # of cudaError_t
 _NON_BLOCKING = 1  # cudaStreamNonBlocking
 
 
@@ -68,6 +68,8 @@ def queue(number: int | None, work: Callable[[], None]) -> None:
     if stream.graph is not None:
         stream.graph.append(work)
         return
+    if stream is streams[DEFAULT] and any(s.blocking and s.graph is not None for s in streams.values()):
+        raise StatusError(_CAPTURE_IMPLICIT)  # it would have to wait for what is only recorded
     if stream.blocking:
         others = [s for s in streams.values() if s.blocking and s is not stream]
         for other in others if stream is streams[DEFAULT] else [streams[DEFAULT]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import types
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from minivit.ops.cuda.products import Gemm, exact_products, product, products, products_by
+from minivit.ops.cuda.products import Gemm, _operand, exact_products, product, products, products_by
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 # Relative L2 error against float64. float32 here is computed exactly.
@@ -65,3 +67,30 @@ def test_products_refuse_what_does_not_fit(xp: Any) -> None:
         product(xp.zeros((4, 6))[::2, ::2], xp.zeros((3, 3)))
     with pytest.raises(ValueError, match=r"c .* is transposed"):
         products(a, xp.zeros((2, 4, 3)), xp.zeros((2, 5, 3)).transpose(0, 2, 1)[:, :, :3])
+
+
+def test_how_others_multiply_is_as_before(xp: Any) -> None:
+    """CuPy's own products, after whatever happened inside."""
+    handle = xp.cuda.device.get_cublas_handle()
+    before = xp.cuda.cublas.getMathMode(handle), xp._core.get_compute_type(np.float32)
+    inside = []
+    with contextlib.suppress(KeyError), exact_products(False):
+        inside.append(xp.cuda.cublas.getMathMode(handle))
+        with exact_products():
+            inside.append(xp.cuda.cublas.getMathMode(handle))
+        inside.append(xp.cuda.cublas.getMathMode(handle))
+        raise KeyError
+    assert inside == [3, 0, 3]
+    assert (xp.cuda.cublas.getMathMode(handle), xp._core.get_compute_type(np.float32)) == before
+
+
+def test_rows_that_overlap_are_no_matrix(xp: Any) -> None:
+    view = types.SimpleNamespace(itemsize=4, dtype=np.dtype(np.float32), data=types.SimpleNamespace(ptr=0))
+    view.shape = (3, 4)
+    for strides, fine in (((16, 4), True), ((8, 4), False), ((4, 8), False), ((4, 12), True), ((8, 8), False)):
+        view.strides = strides
+        if fine:
+            _operand(view)
+        else:
+            with pytest.raises(ValueError, match="has no unit stride"):
+                _operand(view)

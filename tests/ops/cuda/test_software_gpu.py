@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 from typing import Any
 
 import numpy as np
@@ -177,6 +179,44 @@ def test_a_recorded_stream(cupy: Any) -> None:
         graph.launch()
         graph.launch()
         assert float(x[0]) == 2
+
+
+def test_the_default_stream_cannot_wait_for_what_is_only_recorded(cupy: Any) -> None:
+    x = cupy.zeros(3)
+    for non_blocking in (True, False):
+        stream = cupy.cuda.Stream(non_blocking=non_blocking)
+        with stream:
+            stream.begin_capture()
+            with cupy.cuda.Stream.null:
+                if non_blocking:
+                    x += 1
+                else:
+                    with pytest.raises(cupy.cuda.driver.CUDADriverError):
+                        x += 1
+            stream.end_capture()
+    assert float(x[0]) == 1
+
+
+def test_cublas_has_memory_of_its_own_while_it_is_recorded(cupy: Any) -> None:
+    """Which it loses with another stream."""
+    from minivit.ops.cuda.graph import nvmath_gemm, why_no_graph
+    from minivit.ops.cuda.products import products, products_by
+
+    if why_no_graph() is not None:
+        pytest.skip("nvmath-python is not here")
+    stream, a, c = cupy.cuda.Stream(), cupy.ones((4, 4)), cupy.zeros((4, 4))
+    for again, fine in ((False, True), (True, False)):
+        with stream:
+            gemm = nvmath_gemm(cupy, stream)
+            if again:
+                importlib.import_module("nvmath.bindings.cublas").set_stream(gemm.handle, stream.ptr)
+            stream.begin_capture()
+            with (
+                products_by(gemm),
+                contextlib.nullcontext() if fine else pytest.raises(Exception, match="NOT_SUPPORTED"),
+            ):
+                products(a, a, c)
+            stream.end_capture()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -114,7 +114,14 @@ def attention_case(tokens: int, heads: int, width: int, dtype: Any = BFLOAT16) -
     return [*arrays, heads], rng.standard_normal(shapes[0]).astype(dtype)
 
 
-ROUTES = [(5, 2, 16, InTiles), (17, 2, 32, InTiles), (9, 2, 8, ByProducts), (130, 1, 16, ByProducts)]
+# Of 65 tokens and heads of 64 numbers, as CIFAR's are, the backward pass asks for more shared memory than is given.
+ROUTES = [
+    (5, 2, 16, InTiles),
+    (17, 2, 32, InTiles),
+    (65, 1, 64, InTiles),
+    (9, 2, 8, ByProducts),
+    (130, 1, 16, ByProducts),
+]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(BFLOAT16, TOLERANCE[BFLOAT16]), (np.float32, 2e-3)], ids=str)

@@ -6,10 +6,10 @@
 // Readable twin: minivit/functions/cross_entropy.py.
 #include "common.cuh"
 
-// losses (images,) and hits (images,), one for each image; dlogits (images, classes) of the mean over `total` images,
-// which may be more than these: a batch in parts.
+// found (images, 2): of each image its loss, and 1 where the largest logit is the label's; dlogits (images, classes) of
+// the mean over `total` images, which may be more than these: a batch in parts.
 extern "C" __global__ void cross_entropy(const storage* logits, const long long* labels, real smoothing, int images,
-                                         int total, int classes, storage* dlogits, real* losses, real* hits) {
+                                         int total, int classes, storage* dlogits, real* found) {
     const int row = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= images) return;
     const storage* z = logits + (big)row * classes;
@@ -32,7 +32,7 @@ extern "C" __global__ void cross_entropy(const storage* logits, const long long*
         dlogits[(big)row * classes + c] = narrow((exp(widen(z[c]) - top) / sum - t) / total);
     }
     if (lane == 0) {
-        losses[row] = log_sum - (1 - smoothing) * (widen(z[label]) - top) - share * all;
-        hits[row] = best == label;
+        found[2 * row] = log_sum - (1 - smoothing) * (widen(z[label]) - top) - share * all;
+        found[2 * row + 1] = best == label;
     }
 }
