@@ -33,6 +33,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         Path(temporary).unlink(missing_ok=True)
 
 
+def expanded(path: Path) -> Path:
+    """`path` with ~ as a home directory. Raises MinivitError for the ~ of somebody who has none."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise MinivitError(
+            f"{path} cannot be found: {str(error).rstrip('.')}; write the folder's whole name"
+        ) from error
+
+
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` (text as UTF-8), whole or not at all; makes the folder if need be.
 

@@ -103,9 +103,9 @@ def filter_components(patch_weight: Array, patch_size: Size, count: int) -> tupl
     if not 1 <= count <= min(values, width):
         raise ValueError(f"filter_components: count is {count}; expected 1 to {min(values, width)}")
     xp = array_module(patch_weight)
-    centred = wide(patch_weight) - xp.mean(wide(patch_weight), axis=1, keepdims=True)
-    if not bool(xp.any(centred != 0)):
+    if bool(xp.all(patch_weight == patch_weight[:, :1])):  # their mean is rounded, and would leave roundings
         raise ValueError(f"filter_components: the {width} filters are all equal, so they have no components")
+    centred = wide(patch_weight) - xp.mean(wide(patch_weight), axis=1, keepdims=True)
     components, sizes, _ = xp.linalg.svd(centred, full_matrices=False)
     pictures = xp.reshape(components[:, :count].T, (count, *patch_size, -1))
     return xp.permute_dims(pictures, (0, 3, 1, 2)), (sizes * sizes / xp.sum(sizes * sizes))[:count]

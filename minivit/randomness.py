@@ -61,6 +61,9 @@ def uniform(key: Key, shape: tuple[int, ...]) -> np.ndarray:
 
     They are the same whether the batch is drawn at once or in parts. Raises ValueError as `generator`.
     """
-    block, passed_over = divmod(key.image * math.prod(shape[1:]), 8)  # a block makes eight numbers
+    # As Python's integers, which do not overflow. A block makes eight numbers.
+    block, passed_over = divmod(int(key.image) * math.prod(map(int, shape[1:])), 8)
+    if not 0 <= block < 2**64:
+        raise ValueError(f"randomness: image {key.image} of {shape[1:]} numbers lies beyond the stream's 2**67")
     drawn = generator(key, block).random(passed_over + math.prod(shape), dtype=np.float32)
     return drawn[passed_over:].reshape(shape)

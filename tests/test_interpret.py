@@ -156,6 +156,7 @@ def test_float16_is_computed_in_float32(scale):
         (lambda: position_similarity(np.ones(6), (2, 3)), r"positions \(6,\) need the axes"),
         (lambda: filter_components(np.eye(12), (5, 2), 2), r"12 numbers are no colours of patches of \(5, 2\)"),
         (lambda: filter_components(np.ones((12, 9)), (2, 2), 2), "the 9 filters are all equal"),
+        (lambda: filter_components(np.repeat(rng.random((12, 1)), 9, 1), (2, 2), 2), "the 9 filters are all equal"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(call, words):

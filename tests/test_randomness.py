@@ -107,3 +107,15 @@ def test_a_fraction_is_no_address(name):
     """Truncated silently, 1.5 would share its stream with 1."""
     with pytest.raises((ValueError, TypeError), match=r"1\.5"):
         generator(HOME._replace(**{name: 1.5}))
+
+
+@pytest.mark.parametrize(("kind", "image", "shape"), [(np.int32, 2**20, (2, 49920)), (np.uint8, 200, (2, 3))])
+def test_numpys_integers_are_addresses_too(kind, image, shape):
+    key = Key(0, "dropout")
+    expected = uniform(key._replace(image=image), shape)
+    np.testing.assert_array_equal(uniform(key._replace(image=kind(image)), shape), expected)
+
+
+def test_an_image_beyond_the_stream_is_named():
+    with pytest.raises(ValueError, match=r"randomness: image 9223372036854775808 of \(1000,\) numbers lies beyond"):
+        uniform(Key(0, "dropout", image=2**63), (1, 1000))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from minivit.errors import MinivitError
-from minivit.files import replacing
+from minivit.files import expanded, replacing
 
 TIMEOUT = 30.0  # seconds without a byte
 _BLOCK = 1 << 18
@@ -80,9 +80,9 @@ def fetch(name: str, cache_dir: Path | None = None) -> Path:
 def cache_folder() -> Path:
     """Where downloads are kept: $MINIVIT_CACHE, else $XDG_CACHE_HOME/minivit, else ~/.cache/minivit."""
     if os.environ.get("MINIVIT_CACHE"):
-        return Path(os.environ["MINIVIT_CACHE"]).expanduser()
+        return expanded(Path(os.environ["MINIVIT_CACHE"]))
     parent = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(parent).expanduser() / "minivit"
+    return expanded(Path(parent)) / "minivit"
 
 
 def _megabytes(size: int) -> str:

@@ -33,7 +33,8 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
 
     Files of other kinds, pictures in other places and whatever is hidden are left out. The notes say how many files
     that were, how many images were resized and what was held out. Raises MinivitError for a missing or empty folder,
-    a single class, a class that train does not have, too few images, or pictures that cannot be read.
+    a single class, a class that train does not have or that would lose all its images, too few images, or pictures
+    that cannot be read.
     """
     train_dir = data_dir / "train"
     if not train_dir.is_dir() and data_dir.name == "train":
@@ -63,6 +64,11 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
             except MinivitError as error:
                 raise MinivitError(f"{train_dir} has too few pictures: {error}") from error
             notes.append(f"{data_dir} has no folder {part}: {tenth} of the images of train were held out as {part}.")
+    for label in np.flatnonzero(np.bincount(train.labels, minlength=len(classes)) == 0):
+        raise MinivitError(
+            f"the class folder {train_dir / classes[label]} has too few pictures: all would be held out; "
+            "expected more, or folders validation and test"
+        )
     if resized:
         images = "image of another size was" if resized == 1 else "images of other sizes were"
         notes.append(f"{resized} {images} resized to {size[0]}x{size[1]}.")

@@ -10,6 +10,7 @@ from minivit.data.dataset import Splits
 from minivit.data.folder import folder_splits
 from minivit.data.shapes import shapes_splits
 from minivit.errors import MinivitError, nearest
+from minivit.files import expanded
 
 DatasetName = Literal["shapes", "cifar10", "cifar100", "folder"]
 DATASETS = get_args(DatasetName)
@@ -30,7 +31,17 @@ def load(dataset: str, data_dir: str | Path | None = None, image_size: tuple[int
             f"dataset {dataset!r} is not known: expected one of {', '.join(DATASETS)}.{nearest(dataset, DATASETS)}"
         )
     height, width = DEFAULT_SIZE if image_size is None else image_size
-    folder = None if data_dir is None else _checked(Path(data_dir))
+    if height < 1 or width < 1:
+        raise MinivitError(f"the image size is {height}x{width}; expected 1x1 or more, such as 32x32")
+    try:
+        return _splits(dataset, None if data_dir is None else _checked(Path(data_dir)), height, width)
+    except OSError as error:
+        raise MinivitError(
+            f"{error.filename or data_dir} cannot be read ({error.strerror or error}); check that you may"
+        ) from error
+
+
+def _splits(dataset: str, folder: Path | None, height: int, width: int) -> Splits:
     if dataset == "folder":
         if folder is None:
             raise MinivitError("the dataset 'folder' needs a folder of pictures: pass it with --data-dir FOLDER")
@@ -53,7 +64,7 @@ def load(dataset: str, data_dir: str | Path | None = None, image_size: tuple[int
 
 def _checked(folder: Path) -> Path:
     """Return `folder` with ~ expanded; raises MinivitError unless it is a folder that is there."""
-    folder = folder.expanduser()
+    folder = expanded(folder)
     if not folder.exists():
         raise MinivitError(f"the data folder {folder} does not exist: pass where the images lie with --data-dir")
     if not folder.is_dir():

@@ -22,8 +22,8 @@ from minivit.errors import MinivitError
 def unpickle(blob: bytes, where: str) -> dict[str, Any]:
     """Return the dict that the pickle `blob` holds, its keys as str; `where` names it in errors.
 
-    Values are what the pickle holds, save that text written by Python 2 is bytes and every array is
-    a read-only NumPy array of integers. Raises MinivitError for anything else, or a damaged pickle.
+    Values are what the pickle holds, save that text written by Python 2 is bytes and a value that is an
+    array is a read-only NumPy array of integers. Raises MinivitError for anything else, or a damaged pickle.
     """
     try:
         content = _Unpickler(io.BytesIO(blob), encoding="bytes").load()

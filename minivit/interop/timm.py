@@ -2,7 +2,8 @@
 
 timm keeps a linear weight as (out, in) and the patch kernel as a convolution's, (D, C, P, P). A file
 saved from here can be loaded by timm's VisionTransformer of the same sizes (`class_token=True`,
-`global_pool="token"`, eps 1e-6), which computes the erf form of GELU.
+`global_pool="token"`, eps 1e-6), which computes the erf form of GELU and learns its positions: those of
+`positions="sincos"` are no parameters, and not in the file.
 
 Source: timm 1.0, timm/models/vision_transformer.py.
 """
@@ -51,12 +52,12 @@ def timm_name(name: str) -> str:
 
 
 def to_timm(params: ViTParams, config: ViTConfig) -> dict[str, Array]:
-    """The parameters as NumPy arrays under timm's names and in its layout."""
+    """The parameters as NumPy arrays under timm's names and in its layout: views of them, where they are NumPy's."""
     return {timm_name(name): _to_layout(name, to_host(x), config) for name, x in named(params)}
 
 
 def from_timm(tensors: dict[str, Array], config: ViTConfig) -> ViTParams:
-    """The tree that `to_timm` took apart.
+    """The tree that `to_timm` took apart; of views, where the layout allows.
 
     Raises MinivitError for a missing or a surplus tensor, or one of another shape or dtype than the rest.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from minivit.data.cifar import cifar_splits
 from minivit.data.download import cache_folder
 from minivit.data.image import read_image
 from minivit.errors import MinivitError
+from minivit.files import expanded
 
 
 class SmallPhotographs(NamedTuple):
@@ -57,21 +59,19 @@ def small_photographs(train: int, test: int) -> SmallPhotographs:
 def _cifar10() -> Splits | None:
     named = os.environ.get("MINIVIT_DATA")
     if named:
-        folder = Path(named).expanduser()
+        folder = expanded(Path(named))
         if not folder.is_dir():
             raise MinivitError(
                 f"MINIVIT_DATA is {named}, which is no folder; name the folder that holds CIFAR-10, or unset it"
             )
         try:
             return cifar_splits("cifar10", folder)
-        except MinivitError as error:
+        except (MinivitError, OSError) as error:
             said = str(error).replace("omit --data-dir to download it", "unset MINIVIT_DATA to do without")
             raise MinivitError(f"MINIVIT_DATA: {said}") from error
-    for folder in (Path("data"), Path("../data"), Path("../../data"), cache_folder()):
-        try:
-            return cifar_splits("cifar10", folder)
-        except MinivitError:  # nothing there, or only a part
-            continue
+    for near in ("data", "../data", "../../data", None):
+        with contextlib.suppress(MinivitError, OSError):  # nothing there, only a part, or nothing that may be read
+            return cifar_splits("cifar10", cache_folder() if near is None else Path(near))
     return None
 
 

@@ -208,6 +208,11 @@ def _check_params(params: ViTParams, config: ViTConfig) -> None:
             f"vit: parameter {name} is {found.get(name, 'missing')}, but the configuration says "
             f"{expected.get(name, 'there is none')}; were the parameters made for another one?"
         )
+    if len({x.dtype for _, x in named(params)}) > 1:  # complex ones, of the complex step, may be among real ones
+        wanted = real_part(params.patch_weight).dtype
+        for name, x in named(params):
+            if real_part(x).dtype != wanted:
+                raise ValueError(f"vit: parameter {name} is of {x.dtype}, patch_weight of {wanted}; expected one dtype")
 
 
 @functools.lru_cache(maxsize=8)
@@ -221,6 +226,7 @@ def position_table(config: ViTConfig, xp: Any) -> Array:
     table = sincos_positions(config.grid, config.width)
     if config.pooling == "class_token":
         table = np.concatenate([np.zeros((1, config.width)), table])
+    table.flags.writeable = False  # others get the same one
     return xp.asarray(table)
 
 

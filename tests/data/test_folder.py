@@ -1,5 +1,7 @@
 """A folder of pictures as a data set."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,7 +86,7 @@ def test_resized_pictures_are_counted(whole):
 
 def test_suffixes_of_any_case_count_and_other_files_do_not(tmp_path):
     for name, suffix in zip("abcde", ("JPG", "jpeg", "webp", "bmp", "Png"), strict=True):
-        fill(tmp_path / "train" / name, 2, suffix=suffix)
+        fill(tmp_path / "train" / name, 3, suffix=suffix)
     (tmp_path / "train" / "a" / "notes.txt").write_text("no picture")
     (tmp_path / "train" / "b" / "moving.gif").write_bytes(b"GIF89a")
     (tmp_path / "train" / "a" / ".hidden.png").write_bytes(b"no picture, and nobody looks at it")
@@ -92,7 +94,7 @@ def test_suffixes_of_any_case_count_and_other_files_do_not(tmp_path):
     (tmp_path / "train" / "readme.md").write_text("no class")
     splits = folder_splits(tmp_path, (6, 8))
     assert splits.train.classes == tuple("abcde")
-    assert sum(len(part.labels) for part in splits[:3]) == 10
+    assert sum(len(part.labels) for part in splits[:3]) == 15
     assert splits.notes[-1].startswith("2 files in the class folders were left out: they do not end in .png, .jpg")
     (tmp_path / "train" / "b" / "moving.gif").unlink()
     note = folder_splits(tmp_path, (6, 8)).notes[-1]
@@ -186,3 +188,12 @@ def test_whether_the_test_was_held_out_is_known(whole):
     assert not folder_splits(whole, (6, 8)).test_held_out
     (whole / "test").rename(whole / ".test")
     assert folder_splits(whole, (6, 8)).test_held_out
+
+
+def test_no_class_loses_all_its_pictures(tmp_path):
+    for c in range(20):
+        fill(tmp_path / "train" / f"{c:02d}", 2)
+    assert re.search(r"the class folder .*train/\d\d has too few pictures: all would be held out", refusal(tmp_path))
+    for c in range(20):
+        fill(tmp_path / "test" / f"{c:02d}", 1)
+    assert np.bincount(folder_splits(tmp_path, (6, 8)).train.labels).min() == 1

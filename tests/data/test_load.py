@@ -59,3 +59,27 @@ def test_importing_the_package_imports_numpy_only():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_somebody_without_a_home_is_a_sentence():
+    with pytest.raises(
+        MinivitError, match=r"~nobody-of-that-name/x cannot be found: .*; write the folder's whole name"
+    ):
+        load("folder", "~nobody-of-that-name/x")
+
+
+def test_home_is_meant_by_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(MinivitError, match=f"{tmp_path / 'pictures'} does not exist"):
+        load("folder", "~/pictures")
+
+
+@pytest.mark.parametrize("size", [(0, 0), (-1, 4), (4, 0)])
+def test_images_of_no_pixels_are_refused(tmp_path, size):
+    with pytest.raises(MinivitError, match=f"the image size is {size[0]}x{size[1]}; expected 1x1 or more"):
+        load("folder", tmp_path, size)
+
+
+def test_what_may_not_be_read_is_a_sentence(tmp_path):
+    with pytest.raises(MinivitError, match=r"a+ cannot be read \(File name too long\); check that you may"):
+        load("folder", "a" * 300)

@@ -72,3 +72,16 @@ def test_a_named_folder_without_it_is_an_error(nothing_here, monkeypatch):
 def test_more_images_than_there_are_is_an_error(nothing_here):
     with pytest.raises(MinivitError, match="small_photographs: 3000 images were asked for; there are 2000"):
         small_photographs(3, 3000)
+
+
+def test_what_may_not_be_read_is_as_if_it_were_not_there(nothing_here, monkeypatch):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied", "data")
+
+    monkeypatch.setattr("minivit.lessons.images.cifar_splits", refused)
+    assert "CIFAR-10 was not found" in small_photographs(10, 10).source
+    monkeypatch.setenv("MINIVIT_CACHE", "~nobody-of-that-name/x")
+    assert "CIFAR-10 was not found" in small_photographs(10, 10).source
+    monkeypatch.setenv("MINIVIT_DATA", str(nothing_here))
+    with pytest.raises(MinivitError, match=r"MINIVIT_DATA: .*Permission denied"):
+        small_photographs(10, 10)

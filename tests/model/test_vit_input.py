@@ -5,6 +5,7 @@ import pytest
 from helpers.cases import TINY, random_images, random_params
 
 from minivit.model import count_params, init_params, variant, vit, vit_backward
+from minivit.model.vit import position_table
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 4), (3, 2, 4, 6), (3, 3, 6, 4), (3, 6, 4, 2), (3, 2, 12, 8)])
@@ -68,3 +69,21 @@ def test_a_gradient_of_another_shape_than_the_logits_is_named():
 def test_what_is_something_else_altogether_is_named(call, said):
     with pytest.raises(TypeError, match=f"^{said}"):
         call(random_params(TINY), random_images(TINY), TINY)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("head_weight", np.float64), ("norm_gain", np.int64), ("positions", np.float16)]
+)
+def test_parameters_of_two_types_are_refused(name, dtype):
+    config = variant("micro/4")
+    params = init_params(config)
+    mixed = params._replace(**{name: getattr(params, name).astype(dtype)})
+    with pytest.raises(ValueError, match=f"^vit: parameter {name} is of {np.dtype(dtype)}, patch_weight of float32"):
+        vit(mixed, np.zeros((1, 3, 32, 32), np.float32), config)
+
+
+def test_nobody_changes_the_table_of_positions():
+    """It is one for all models of a configuration."""
+    table = position_table(variant("micro/4").replace(positions="sincos"), np)
+    with pytest.raises(ValueError, match="read-only"):
+        table[0] = 1.0
