@@ -153,6 +153,8 @@ def test_float16_is_computed_in_float32(scale):
     [
         (lambda: attention_distance(np.ones((1, 2, 1, 6)), (2, 3), (4, 4)), r"p \(1, 2, 1, 6\) needs the axes"),
         (lambda: attention_distance(np.ones((2, 6, 6)), (2, 3), (4, 4)), r"p \(2, 6, 6\) needs the axes"),
+        (lambda: attention_distance(np.ones((1, 2, 8, 8)), (2, 3), (4, 4)), "8 tokens do not fit a grid of"),
+        (lambda: filter_components(rng.random((12, 9)), (2, 2), 0), "count is 0; expected 1 to 9"),
         (lambda: position_similarity(np.ones(6), (2, 3)), r"positions \(6,\) need the axes"),
         (lambda: filter_components(np.eye(12), (5, 2), 2), r"12 numbers are no colours of patches of \(5, 2\)"),
         (lambda: filter_components(np.ones((12, 9)), (2, 2), 2), "the 9 filters are all equal"),
@@ -176,3 +178,26 @@ def test_float32_stays_float32():
     assert attention_distance(maps[0], (2, 3), (4, 4)).dtype == np.float32
     assert position_similarity(rng.random((6, 4), np.float32), (2, 3)).dtype == np.float32
     assert filter_components(rng.random((12, 9), np.float32), (2, 2), 2)[0].dtype == np.float32
+
+
+def test_rows_that_do_not_sum_to_1_are_made_to():
+    """Of maps with dropout, say."""
+    maps = [0.9 * p for p in random_maps()]
+    assert np.allclose(attention_rollout(maps).sum(-1), 1.0)
+
+
+def test_narrow_maps_give_narrow_results_of_wide_sums():
+    maps = [p.astype(np.float16) for p in random_maps(tokens=7)]
+    wide_maps = [p.astype(np.float64) for p in maps]
+    for found, expected in (
+        (attention_rollout(maps), attention_rollout(wide_maps)),
+        (rollout_images(maps, (2, 3)), rollout_images(wide_maps, (2, 3))),
+        (attention_distance(maps[0], (2, 3), (4, 5)), attention_distance(wide_maps[0], (2, 3), (4, 5))),
+    ):
+        assert found.dtype == np.float16
+        assert np.allclose(found, expected, rtol=1e-3)
+
+
+def test_small_positions_have_directions_too():
+    positions = rng.standard_normal((6, 5))
+    assert np.allclose(position_similarity(1e-5 * positions, (2, 3)), position_similarity(positions, (2, 3)))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minivit.data import random_crop_and_flip
+from minivit.data.augment import crop_and_flip_moves
 from minivit.errors import MinivitError
 from minivit.randomness import Key
 
@@ -95,3 +96,9 @@ def test_a_gpu_sees_the_same_images(xp):
     np.testing.assert_array_equal(
         random_crop_and_flip(xp.asarray(images), KEY).get(), random_crop_and_flip(images, KEY)
     )
+
+
+def test_the_first_moves_are_these_for_ever():
+    top, left, mirrored = crop_and_flip_moves(4, Key(3, "augment", 1, 2), 4)
+    assert (top.tolist(), left.tolist()) == ([6, 7, 0, 3], [5, 0, 7, 5])
+    assert mirrored.tolist() == [False, False, True, True]

@@ -164,3 +164,24 @@ def test_real_images_are_the_same_in_both_layouts(tmp_path, monkeypatch):
         np.testing.assert_array_equal(a.labels, b.labels)
         assert a.classes == b.classes == tuple(CLASSES["cifar10"])
     assert [len(part.labels) for part in binary[:3]] == [90, 10, 20]
+
+
+def test_a_short_test_set_beside_all_training_images_is_said(tmp_path):
+    images, labels = np.zeros((50_000, 3, 32, 32), np.uint8), np.arange(50_000) % 10
+    write_binary(tmp_path, "cifar10", images, labels, images[:20], labels[:20])
+    (note,) = cifar_splits("cifar10", tmp_path).notes
+    assert note.endswith("50000 of 50000 training and 20 of 10000 test images were found.")
+
+
+def test_of_a_few_images_one_is_held_out(tmp_path):
+    write(tmp_path, "cifar10", write_binary, train=5)
+    splits = cifar_splits("cifar10", tmp_path)
+    assert [len(part.labels) for part in splits[:2]] == [4, 1]
+
+
+def test_of_two_incomplete_layouts_the_first_is_told(tmp_path):
+    for writer in (write_python, write_binary):
+        write(tmp_path, "cifar10", writer)
+    for path in (*tmp_path.rglob("data_batch_3"), *tmp_path.rglob("data_batch_4.bin")):
+        path.unlink()
+    assert "data_batch_3" in refusal("cifar10", tmp_path)

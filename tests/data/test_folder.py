@@ -197,3 +197,20 @@ def test_no_class_loses_all_its_pictures(tmp_path):
     for c in range(20):
         fill(tmp_path / "test" / f"{c:02d}", 1)
     assert np.bincount(folder_splits(tmp_path, (6, 8)).train.labels).min() == 1
+
+
+def test_what_lies_in_the_other_parts_is_counted_too(whole):
+    fill(whole / "test" / "fish", 2, size=(9, 8))
+    fill(whole / "train" / "fish", 3)
+    fill(whole / "validation" / "fish", 2)
+    (whole / "test" / "cat" / "a.txt").touch()
+    (whole / "validation" / "cat" / "a.txt").touch()
+    notes = folder_splits(whole, (6, 8)).notes
+    assert notes[0] == "2 images of other sizes were resized to 6x8."
+    assert notes[1].startswith("2 files in the class folders were left out")
+
+
+def test_a_tenth_is_held_out(tmp_path):
+    for name in ("cat", "dog"):
+        fill(tmp_path / "train" / name, 45)
+    assert [len(part.labels) for part in folder_splits(tmp_path, (6, 8))[:3]] == [72, 9, 9]

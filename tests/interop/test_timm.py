@@ -75,3 +75,19 @@ def test_wrong_tensors_are_refused_by_name():
         from_timm(tensors | {"norm.weight": np.zeros(12, np.float32)}, CONFIG)
     with pytest.raises(MinivitError, match="int64"):
         from_timm({k: v.astype(np.int64) for k, v in tensors.items()}, CONFIG)
+
+
+def test_the_first_of_several_names_is_told():
+    tensors = to_timm(params(), CONFIG)
+    with pytest.raises(MinivitError, match=r"misses tensor 'head\.bias' \(2 in all\)"):
+        from_timm({k: v for k, v in tensors.items() if not k.startswith("head")}, CONFIG)
+
+
+def test_complex_tensors_are_no_parameters():
+    with pytest.raises(MinivitError, match="the file holds tensors of complex128; expected a float type"):
+        from_timm({k: v.astype(complex) for k, v in to_timm(params(), CONFIG).items()}, CONFIG)
+
+
+def test_what_is_read_lies_in_order():
+    tensors = {k: np.ascontiguousarray(v) for k, v in to_timm(params(), CONFIG).items()}
+    assert all(x.flags.c_contiguous for _, x in named(from_timm(tensors, CONFIG)))

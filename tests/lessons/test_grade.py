@@ -64,6 +64,7 @@ def test_whatever_an_attempt_raises_the_notebook_goes_on(capsys):
         ("9.1", lambda *sizes: (2, 10**400)),
         ("1.1", lambda f, args, dy, i: [[1.0], [1.0, 2.0]]),
         ("4.3", len),
+        ("4.3", lambda *_: exit()),
     ):
         grade(number, attempt)
         printed = capsys.readouterr().out

@@ -131,6 +131,7 @@ def test_sincos_needs_a_width_of_quarters():
 
 def test_size_in_words() -> None:
     assert ViTConfig(width=384, depth=7, heads=6).in_words == "7 blocks, width 384, 6 heads"
+    assert ViTConfig(width=16, depth=2, heads=2).in_words == "2 blocks, width 16, 2 heads"
     assert ViTConfig(width=16, depth=1, heads=1).in_words == "1 block, width 16, 1 head"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.cases import TINY, random_params
 
-from minivit.model import ViTConfig, count_params, flatten, init_params, named
+from minivit.model import ViTConfig, count_params, flatten, init_params, named, variant
 from minivit.model.params import BlockParams, ViTParams, map_tree, param_specs, tree_of
 
 MIDDLE = ViTConfig(image_size=32, patch_size=4, classes=10, width=192, depth=2, heads=3, mlp_width=768)
@@ -191,3 +191,18 @@ def test_flatten_reads_tensors_of_any_order_in_memory():
     params = random_params(TINY)
     turned = map_tree(np.asfortranarray, params)
     assert np.array_equal(flatten(turned).buffer, flatten(params).buffer)
+
+
+def test_the_first_parameters_are_these_for_ever():
+    """A seed means the same model in every version."""
+    params = init_params(variant("micro/4"), 0)
+    expected = [0.026138754561543465, -0.29112616181373596, 0.21766702830791473]
+    np.testing.assert_allclose(params.patch_weight.ravel()[:3], expected, rtol=1e-6)
+    expected = [-0.001067479606717825, -0.09512627869844437]
+    np.testing.assert_allclose(params.blocks[1].fc1_weight.ravel()[:2], expected, rtol=1e-6)
+
+
+def test_every_tensor_begins_where_a_cache_line_does():
+    flat = flatten(init_params(variant("micro/4"), 0))
+    assert {(x.ctypes.data - flat.buffer.ctypes.data) % 64 for _, x in named(flat.tree)} == {0}
+    assert flat.buffer.ctypes.data % 64 == 0
