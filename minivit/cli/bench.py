@@ -19,7 +19,7 @@ from minivit.bench.sides import Ours
 from minivit.bench.theirs import theirs
 from minivit.bench.timing import median_ratio, median_seconds, seconds_of
 from minivit.bench.workload import Workload, step_operations
-from minivit.cli.train import NO_GRAPH
+from minivit.cli.train import NO_GRAPH, why_not_recorded
 from minivit.errors import MinivitError, counted, first_line
 from minivit.fields import types_of
 from minivit.model import count_params
@@ -161,7 +161,9 @@ def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     if workload.device == "cuda":
         settings = workload.settings
         found["precision"] = choose_precision(settings.precision, workload.device, settings.ops).name
-        found["graph"], found["recorded"] = workload.settings.graph, side.recorded()
+        found["graph"] = settings.graph
+        if settings.graph == "auto" and not side.recorded():
+            found["not_recorded"] = why_not_recorded(settings) or "it could not be; a warning says why"
         found["queue_s"] = _queue_seconds(side, rounds)
     if workload.device == "cpu":
         _, found["floor_s"], found["step_over_floor"] = median_ratio(side.step, floor_run(workload), rounds)
@@ -256,17 +258,11 @@ _LINES = (
 )
 
 
-def _why_not_recorded() -> str:
-    from minivit.ops.cuda.graph import why_no_graph
-
-    return why_no_graph() or "only steps by AdamW and the fused functions are"
-
-
 def _table(found: dict[str, Any]) -> str:
     where = "GPU" if found["device"] == "cuda" else counted(found["threads"], "core")
     tokens = "the last block whole" if found["all_tokens"] else "of the last block what is read"
     how = f"{counted(found['batch'], 'image')}, {where}, ops {found['ops']}, NumPy {found['numpy']}, {tokens}"
     head = f"{found['model']}; {how}{', blocks computed again' * found['recompute']}"
     if found.get("graph") == "auto":
-        head += ", recorded as a graph" if found["recorded"] else f", not recorded as a graph: {_why_not_recorded()}"
+        head += f", not recorded as a graph: {found['not_recorded']}" if "not_recorded" in found else ", as a graph"
     return "\n".join([head, *(f"  {text:<28}{form.format(found[k])}" for text, k, form in _LINES if k in found)])

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     splits = load(config.data.dataset, options.data_dir or config.data.data_dir or None, config.model.image_size)
     check_same_classes(config, splits)
     if splits.test_held_out:  # of other training images, others would be: among them some that the model has seen
-        advice = "which were held out for the test cannot be told: take the same images, or put others into test/"
+        advice = "which were held out cannot be told: take the same images, by their old names, or put some in test/"
         require_same_images(config, splits, options.run, advice)
     how = as_trained(config.training, device)
     score = evaluate(params, splits.test, config.model, config.inputs, device, how)

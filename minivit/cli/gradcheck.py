@@ -124,7 +124,8 @@ def _checked(target: Target, options: argparse.Namespace) -> Report:
             )  # fmt: skip
     except GradcheckError as error:
         said = re.sub(r"method='(\w+)'", r"--method \1", str(error))
-        by_numbers = not isinstance(error.__cause__, NameError | ImportError)  # it may be their values
+        cause = error.__cause__
+        by_numbers = type(cause) is not NameError and not isinstance(cause, ImportError | NotImplementedError)
         if case.drawn and " raised " in said and "complex numbers" not in said and by_numbers:
             said += f"; its arguments were random numbers: where it takes others, define {target.name}_args in the file"
         raise GradcheckError(said) from error

@@ -59,8 +59,8 @@ class Parser(argparse.ArgumentParser):
 
 def _reworded(message: str) -> str:
     """What argparse says, in the words of all other errors: what it is, and what was expected."""
-    if choice := re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
-        name, value, words = choice.groups()
+    if choice := re.fullmatch(r"argument (\S+): invalid choice: (['\"])(.*)\2 \(choose from (.*)\)", message):
+        name, _, value, words = choice.groups()
         known = [word.strip("'") for word in words.split(", ")]
         return f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}.{nearest(value, known)}"
     if number := re.fullmatch(r"argument (\S+): invalid (int|float) value: (.*)", message):

@@ -170,7 +170,7 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
     )
     if device == "cuda":
         print(f"memory: a step needs about {estimated_bytes(model, config.training) / 2**30:.2g} GiB of the GPU's")
-        if config.training.graph == "auto" and (reason := _why_not_recorded(config)):
+        if config.training.graph == "auto" and (reason := why_not_recorded(config.training)):
             print(f"steps are not recorded as a graph: {reason}")
     elif config.training.graph == "auto":
         print(NO_GRAPH)
@@ -187,13 +187,13 @@ def _train(config: RunConfig, splits: Splits, run_directory: Path, device: str, 
     print(f"next: {_next_step(config, run_directory)}")
 
 
-def _why_not_recorded(config: RunConfig) -> str | None:
-    """Why --graph auto changes nothing here; None if it does."""
+def why_not_recorded(settings: TrainSettings) -> str | None:
+    """Why --graph auto changes nothing on a GPU; None if it does."""
     from minivit.ops.cuda.graph import why_no_graph
 
-    if config.training.ops == "reference":
+    if settings.ops == "reference":
         return "the readable functions wait for the host"
-    return "only AdamW's are" if config.training.optimizer != "adamw" else why_no_graph()
+    return "only AdamW's are" if settings.optimizer != "adamw" else why_no_graph()
 
 
 def _where(config: RunConfig, device: str) -> str:

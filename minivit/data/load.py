@@ -36,9 +36,9 @@ def load(dataset: str, data_dir: str | Path | None = None, image_size: tuple[int
     try:
         return _splits(dataset, None if data_dir is None else _checked(Path(data_dir)), height, width)
     except OSError as error:
-        raise MinivitError(
-            f"{error.filename or data_dir} cannot be read ({error.strerror or error}); check that you may"
-        ) from error
+        what = error.filename or data_dir or dataset
+        mend = "; check that you may" if isinstance(error, PermissionError) else ""
+        raise MinivitError(f"{what} cannot be read ({error.strerror or error}){mend}") from error
 
 
 def _splits(dataset: str, folder: Path | None, height: int, width: int) -> Splits:

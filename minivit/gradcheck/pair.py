@@ -73,7 +73,7 @@ class Pair:
             raise GradcheckError(f"{name} returned None; expected its gradients: is the last line a return?")
         # A NamedTuple of gradients is as good as a tuple; a list is what was meant.
         gradients = list(found) if isinstance(found, tuple | list) else [found]
-        if isinstance(found, list) and any(isinstance(g, int | float | list) for g in found):
+        if (isinstance(found, list) and any(isinstance(g, list) for g in found)) or self._is_flat(found):
             raise GradcheckError(f"{name} returned a list of numbers; expected arrays: without tolist()")
         if len(gradients) != len(self.floats):
             arrays = ", ".join(argument.name for argument in self.floats)
@@ -82,6 +82,11 @@ class Pair:
                 f"({arrays}); expected one for each, in this order" + self._not_checked()
             )
         return [self._as_array(g, argument) for g, argument in zip(gradients, self.floats, strict=True)]
+
+    def _is_flat(self, found: Any) -> bool:
+        """Whether this is a vector as a list, where it should be arrays: a gradient by a single number is one."""
+        single = all(self.args[argument.place].ndim == 0 for argument in self.floats)
+        return isinstance(found, list) and bool(found) and not single and all(type(g) in (int, float) for g in found)
 
     def _as_array(self, g: Any, argument: Argument) -> Any:
         """A gradient that is a single number as an array; a Python float has any float type."""
@@ -251,10 +256,17 @@ def kind_of(thing: Any) -> str:
     if hasattr(thing, "dtype") and not isinstance(thing, _OTHER_RULES):
         return f"an array of {thing.dtype}"
     kind = type(thing).__name__
-    return "None" if thing is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return "None" if thing is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
-_CALLERS = (Path(__file__).parent, Path(__file__).parents[1] / "lessons", Path(contextlib.__file__).parent)
+_STANDARD_LIBRARY = Path(contextlib.__file__).parent
+_CALLERS = (Path(__file__).parent, Path(__file__).parents[1] / "lessons")
+
+
+def _calls(path: Path) -> bool:
+    """Whether a file is Python's own, or one of those that call a pair from here."""
+    own = path.is_relative_to(_STANDARD_LIBRARY) and not {"site-packages", "dist-packages"} & set(path.parts)
+    return own or path.parent in _CALLERS
 
 
 @contextlib.contextmanager
@@ -273,9 +285,9 @@ def describe(error: BaseException) -> str:
 
     That is none of Python's, NumPy's or CuPy's, nor of those who called it from here.
     """
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{type(error).__name__}: {' '.join(str(error).split())}"  # it says where
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent not in _CALLERS]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _calls(Path(f.filename))]
     libraries = [str(Path(str(sys.modules[name].__file__)).parent) for name in ("numpy", "cupy") if name in sys.modules]
     inside = [f for f in frames if any(Path(f.filename).is_relative_to(there) for there in libraries)]
     frames = [f for f in frames if f not in inside and not f.filename.startswith("<frozen")] or frames

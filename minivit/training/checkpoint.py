@@ -67,12 +67,12 @@ def load_moments(run: Path, epoch: int, moments: Moments, device: str) -> int:
         if into is None:
             continue
         if name not in tensors or tensors[name].shape != into.shape or tensors[name].dtype != into.dtype:
-            raise MinivitError(f"{path} does not hold the moments of this model's optimiser; the run cannot be resumed")
+            raise MinivitError(f"{path} does not hold the moments of this model's optimiser; restore it or train again")
         into[...] = to_device(tensors[name], device)
     try:
         return int(metadata["step"])
     except (KeyError, ValueError) as error:
-        raise MinivitError(f"{path} does not say which step it is from; the run cannot be resumed") from error
+        raise MinivitError(f"{path} does not say which step it is from; restore it or train again") from error
 
 
 def _optimizer_file(run: Path, epoch: int) -> Path:

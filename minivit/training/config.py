@@ -80,8 +80,9 @@ def read_run_config(path: Path) -> RunConfig:
         ) from error
     if not all(0.0 < s < math.inf for s in facts.std) or not all(map(math.isfinite, facts.mean)):
         raise MinivitError(f"{path}: [inputs] has mean {facts.mean} and std {facts.std}; expected numbers, std above 0")
-    if len(set(facts.classes)) < len(facts.classes) or not all(isinstance(name, str) for name in facts.classes):
-        raise MinivitError(f"{path}: [inputs] has the classes {list(facts.classes)}; expected different names")
+    names = inputs["classes"]
+    if not isinstance(names, list) or not all(isinstance(x, str) for x in names) or len(set(names)) < len(names):
+        raise MinivitError(f"{path}: [inputs] has the classes {names!r}; expected a list of different names")
     model = model_config(values)
     if len(facts.classes) != model.classes or not len(facts.mean) == len(facts.std) == model.channels:
         raise MinivitError(f"{path}: [inputs] and [model] differ in their number of classes or channels")

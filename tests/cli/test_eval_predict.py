@@ -118,6 +118,6 @@ def test_a_test_that_was_held_out_is_of_the_same_images_or_refused(capsys, tmp_p
     shutil.copy(one, one.with_name("00.png"))
     sentence = refused(capsys, "eval", run)
     assert f"the training images are not those that {run} began with" in sentence
-    assert "which were held out for the test cannot be told" in sentence
+    assert "which were held out cannot be told: take the same images" in sentence
     shutil.copytree(pictures / "train", pictures / "test")
     assert minivit(capsys, "eval", run).code == 0

@@ -81,5 +81,5 @@ def test_images_of_no_pixels_are_refused(tmp_path, size):
 
 
 def test_what_may_not_be_read_is_a_sentence(tmp_path):
-    with pytest.raises(MinivitError, match=r"a+ cannot be read \(File name too long\); check that you may"):
+    with pytest.raises(MinivitError, match=r"a+ cannot be read \(File name too long\)$"):
         load("folder", "a" * 300)

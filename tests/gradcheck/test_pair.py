@@ -1,5 +1,7 @@
 """What cannot be checked ends in one sentence: the thing, what it did, what was expected, the likely mend."""
 
+import json
+
 import numpy as np
 import pytest
 from helpers.cases import CASES, random
@@ -259,3 +261,19 @@ def test_the_place_of_an_error_is_in_the_pair():
     """Not where the check calls it."""
     assert refused(cube, lambda dy: dy, (X,)).endswith("but 2 were given")
     assert "(test_pair.py, line " in refused(lambda x: 1 / 0, cube_backward, (X,))
+    assert "(test_pair.py, line " in refused(lambda x: json.loads("x"), cube_backward, (X,))
+    assert "(test_pair.py, line " in refused(lambda x: eval("1 +"), cube_backward, (X,))
+
+
+def test_gradients_in_a_list_may_be_single_numbers():
+    s = np.asarray(1.5)
+
+    def times(x, s):
+        return x * s, (x, s)
+
+    def times_backward(dy, cache):
+        x, s = cache
+        return [dy * s, (dy * x).sum()]
+
+    check(times, times_backward, (X, s)).require()
+    check(times, lambda dy, c: [float(g) for g in times_backward(dy, c)], (np.asarray(2.0), s)).require()

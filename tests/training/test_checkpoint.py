@@ -87,7 +87,7 @@ def test_another_models_file_is_refused(tmp_path, state):
 def test_moments_of_another_optimiser_are_refused(tmp_path):
     state = fresh_state(init_params(CONFIG), TrainSettings(optimizer="sgd"))
     save_checkpoint(tmp_path, state, CONFIG, 1)
-    with pytest.raises(MinivitError, match="cannot be resumed"):
+    with pytest.raises(MinivitError, match="restore it or train again"):
         load_moments(tmp_path, 1, fresh_moments(state.params.buffer, "adamw"), "cpu")
 
 

@@ -197,10 +197,10 @@ def test_inputs_that_nothing_can_be_divided_by_are_refused(tmp_path, std):
         read_run_config(path)
 
 
-@pytest.mark.parametrize("first", [1, '"b"'])
-def test_classes_without_a_name_of_their_own_are_refused(tmp_path, first):
+@pytest.mark.parametrize("classes", ['[1, "b"]', '["b", "b"]', '[["a"], ["b"]]', "[{a = 1}, {a = 2}]", '"ab"'])
+def test_classes_without_a_name_of_their_own_are_refused(tmp_path, classes):
     config = fit({}, splits())
     (line,) = [line for line in to_toml(config).splitlines() if line.startswith("classes = [")]
-    path = written(tmp_path, to_toml(config).replace(line, f'classes = [{first}, "b"]'))
-    with pytest.raises(MinivitError, match=r"\[inputs\] has the classes \[.*\]; expected different names"):
+    path = written(tmp_path, to_toml(config).replace(line, f"classes = {classes}"))
+    with pytest.raises(MinivitError, match=r"\[inputs\] has the classes .*; expected a list of different names"):
         read_run_config(path)

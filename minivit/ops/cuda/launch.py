@@ -144,7 +144,8 @@ def norm_warps(width: int, itemsize: int) -> int:
 def row_blocks(rows: int, warps: int, width: int) -> int:
     """Blocks for layer_norm_backward, which take rows until none is left: all of them at work at once, up to six each.
 
-    A thread has about width / 4 registers; blocks that have to wait for others' would work while most of a GPU rests.
+    Blocks that have to wait for others would work while most of a GPU rests. A thread has about width / 4 registers,
+    of up to 256, where activations are not float64, which is for checks.
     """
-    at_once = max(1, min(6, _REGISTERS // (THREADS * width // 4)))
+    at_once = max(1, min(6, _REGISTERS // (WARP * warps * min(256, width // 4))))
     return min(at_once * _MULTIPROCESSORS, -(-rows // warps))

@@ -11,7 +11,7 @@ from helpers.kernel_sources import kernel_files, signatures
 from helpers.nvrtc import Nvrtc, folder
 from helpers.ptx import NEEDS
 
-from minivit.ops.cuda.launch import THREADS, WARP, row_blocks
+from minivit.ops.cuda.launch import WARP, norm_warps, row_blocks
 from minivit.ops.cuda.source import Build, build, source
 
 BUILDS = all_builds()
@@ -87,11 +87,12 @@ def test_unknown_storage() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize("width", [192, 384, 512, 640, 768])
+@pytest.mark.parametrize("width", [192, 384, 512, 640, 768, 1024, 1280, 1536, 3072])
 def test_the_blocks_of_layer_norm_backward_are_all_at_work_at_once(nvrtc: Nvrtc, dtype: str, width: int) -> None:
     """On an H100, by their registers, which are given to a warp in steps of eight a thread."""
     registers = nvrtc.compile(build("layer_norm", dtype, WIDTH=width), "sm_90")["layer_norm_backward"].registers
-    of_a_block = -(-registers // 8) * 8 * THREADS
-    blocks = row_blocks(10**6, THREADS // WARP, width)
+    warps = norm_warps(width, 4)
+    of_a_block = -(-registers // 8) * 8 * WARP * warps
+    blocks = row_blocks(10**6, warps, width)
     assert blocks % 132 == 0
     assert blocks // 132 == min(6, 65536 // of_a_block)
