@@ -37,6 +37,33 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
     that cannot be read.
     """
     train_dir = data_dir / "train"
+    classes = _classes(data_dir)
+    reads = [_read(train_dir, classes, size)]
+    train = reads[0].dataset
+    tenth = max(1, len(train.labels) // 10)  # of all that train holds, so that both parts are as large
+    parts, notes = {}, _other_folders(data_dir)
+    for part, folder in (("validation", _validation_folder(data_dir)), ("test", data_dir / "test")):
+        if folder is not None and folder.is_dir():
+            reads.append(_read(folder, classes, size))
+            parts[part] = reads[-1].dataset
+        else:
+            try:
+                train, parts[part] = hold_out(train, tenth)
+            except MinivitError as error:
+                raise MinivitError(f"{train_dir} has too few pictures: {error}") from error
+            notes.append(f"{data_dir} has no folder {part}: {tenth} of the images of train were held out as {part}.")
+    for label in np.flatnonzero(np.bincount(train.labels, minlength=len(classes)) == 0):
+        raise MinivitError(
+            f"the class folder {train_dir / classes[label]} has too few pictures: all would be held out; "
+            "expected more, or folders validation and test"
+        )
+    held_out = not (data_dir / "test").is_dir()
+    return Splits(train, parts["validation"], parts["test"], (*notes, *_notes(reads, size)), held_out)
+
+
+def _classes(data_dir: Path) -> tuple[str, ...]:
+    """The names of train's class folders. Raises MinivitError without train/ or with a single class."""
+    train_dir = data_dir / "train"
     if not train_dir.is_dir() and data_dir.name == "train":
         raise MinivitError(f"{data_dir} holds the training images alone: pass the folder it lies in, {data_dir.parent}")
     if not train_dir.is_dir():
@@ -50,37 +77,21 @@ def folder_splits(data_dir: Path, size: tuple[int, int]) -> Splits:
             f"{train_dir} has the class folders {list(classes)}: expected two or more, one a class, so"
             " that there is something to tell apart"
         )
-    train, resized, left_out, unread = _read(train_dir, classes, size)
-    tenth = max(1, len(train.labels) // 10)  # of all that train holds, so that both parts are as large
-    parts, notes = {}, [*_other_folders(data_dir)]
-    for part, folder in (("validation", _validation_folder(data_dir)), ("test", data_dir / "test")):
-        if folder is not None and folder.is_dir():
-            read = _read(folder, classes, size)
-            parts[part], resized, left_out = read.dataset, resized + read.resized, left_out + read.left_out
-            unread += read.unread
-        else:
-            try:
-                train, parts[part] = hold_out(train, tenth)
-            except MinivitError as error:
-                raise MinivitError(f"{train_dir} has too few pictures: {error}") from error
-            notes.append(f"{data_dir} has no folder {part}: {tenth} of the images of train were held out as {part}.")
-    for label in np.flatnonzero(np.bincount(train.labels, minlength=len(classes)) == 0):
-        raise MinivitError(
-            f"the class folder {train_dir / classes[label]} has too few pictures: all would be held out; "
-            "expected more, or folders validation and test"
-        )
-    if resized:
+    return classes
+
+
+def _notes(reads: list[_Read], size: tuple[int, int]) -> list[str]:
+    """What the user should know of all that was read: resized pictures, other files, pictures in other places."""
+    notes = []
+    if resized := sum(read.resized for read in reads):
         images = "image of another size was" if resized == 1 else "images of other sizes were"
         notes.append(f"{resized} {images} resized to {size[0]}x{size[1]}.")
-    if left_out:
-        files = (
-            "file in the class folders was left out: it does not"
-            if left_out == 1
-            else ("files in the class folders were left out: they do not")
-        )
-        notes.append(f"{left_out} {files} end in {', '.join(SUFFIXES)}.")
-    held_out = not (data_dir / "test").is_dir()
-    return Splits(train, parts["validation"], parts["test"], (*notes, *unread), held_out)
+    if left_out := sum(read.left_out for read in reads):
+        files, they = ("file in the class folders was", "it does") if left_out == 1 else (
+            "files in the class folders were", "they do"
+        )  # fmt: skip
+        notes.append(f"{left_out} {files} left out: {they} not end in {', '.join(SUFFIXES)}.")
+    return [*notes, *(note for read in reads for note in read.unread)]
 
 
 def _other_folders(data_dir: Path) -> list[str]:

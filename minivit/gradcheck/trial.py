@@ -43,14 +43,7 @@ def try_pair(pair: Pair, seed: int) -> Trial:
     if y.dtype.kind == "c":
         raise GradcheckError(f"{pair.name} returned complex y for real arguments; expected real numbers")
     faults = [] if _finite(y) else [_fault("y", y.shape, _NOT_FINITE)]
-    kept_y = copied(y)
-    try:
-        kept_cache = copied(cache)
-    except RecursionError as error:
-        raise GradcheckError(
-            f"{pair.name} returned a cache that holds itself, or is nested too deeply; expected arrays in tuples, "
-            "lists and dicts"
-        ) from error
+    kept_y, kept_cache = copied(y), _kept(cache, pair)
     drawn = _upstream(seed, y.shape, y.dtype)
     dy = array_module(y).asarray(drawn.copy())
 
@@ -86,6 +79,17 @@ def try_pair(pair: Pair, seed: int) -> Trial:
             )
         )
     return Trial(before, _wide(kept_y), _wide(drawn), gradients, direct, tuple(faults))
+
+
+def _kept(cache: Any, pair: Pair) -> Any:
+    """A copy of the cache. Raises GradcheckError for one that holds itself."""
+    try:
+        return copied(cache)
+    except RecursionError as error:
+        raise GradcheckError(
+            f"{pair.name} returned a cache that holds itself, or is nested too deeply; expected arrays in tuples, "
+            "lists and dicts"
+        ) from error
 
 
 def mapped(f: Callable[[Array], Array], x: Any) -> Any:
