@@ -200,4 +200,4 @@ def test_narrow_maps_give_narrow_results_of_wide_sums():
 
 def test_small_positions_have_directions_too():
     positions = rng.standard_normal((6, 5))
-    assert np.allclose(position_similarity(1e-5 * positions, (2, 3)), position_similarity(positions, (2, 3)))
+    assert np.allclose(position_similarity(1e-8 * positions, (2, 3)), position_similarity(positions, (2, 3)))
