@@ -87,10 +87,10 @@ def _notes(reads: list[_Read], size: tuple[int, int]) -> list[str]:
         images = "image of another size was" if resized == 1 else "images of other sizes were"
         notes.append(f"{resized} {images} resized to {size[0]}x{size[1]}.")
     if left_out := sum(read.left_out for read in reads):
-        files, they = ("file in the class folders was", "it does") if left_out == 1 else (
-            "files in the class folders were", "they do"
-        )  # fmt: skip
-        notes.append(f"{left_out} {files} left out: {they} not end in {', '.join(SUFFIXES)}.")
+        files = "files in the class folders were left out: they do"
+        if left_out == 1:
+            files = "file in the class folders was left out: it does"
+        notes.append(f"{left_out} {files} not end in {', '.join(SUFFIXES)}.")
     return [*notes, *(note for read in reads for note in read.unread)]
 
 

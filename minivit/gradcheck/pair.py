@@ -263,7 +263,7 @@ _STANDARD_LIBRARY = Path(contextlib.__file__).parent
 _CALLERS = (Path(__file__).parent, Path(__file__).parents[1] / "lessons")
 
 
-def _calls(path: Path) -> bool:
+def _passed_over(path: Path) -> bool:
     """Whether a file is Python's own, or one of those that call a pair from here."""
     own = path.is_relative_to(_STANDARD_LIBRARY) and not {"site-packages", "dist-packages"} & set(path.parts)
     return own or path.parent in _CALLERS
@@ -287,7 +287,7 @@ def describe(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{type(error).__name__}: {' '.join(str(error).split())}"  # it says where
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _calls(Path(f.filename))]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _passed_over(Path(f.filename))]
     libraries = [str(Path(str(sys.modules[name].__file__)).parent) for name in ("numpy", "cupy") if name in sys.modules]
     inside = [f for f in frames if any(Path(f.filename).is_relative_to(there) for there in libraries)]
     frames = [f for f in frames if f not in inside and not f.filename.startswith("<frozen")] or frames

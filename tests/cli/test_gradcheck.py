@@ -31,9 +31,9 @@ def rows(outcome):
 
 
 def test_with_no_argument_everything_is_checked_within_seconds(capsys):
-    started = time.thread_time()
+    started = time.perf_counter()
     outcome = minivit(capsys, "gradcheck")
-    assert time.thread_time() - started < 20.0
+    assert time.perf_counter() - started < 20.0
     assert outcome.code == 0
     assert outcome.err == ""
     lines = outcome.out.splitlines()

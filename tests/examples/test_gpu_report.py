@@ -122,6 +122,12 @@ def test_what_stops_one_part_stops_no_other(report: Any, monkeypatch: pytest.Mon
     assert f"busy, tf32: {found['busy']['tf32']['error'][-200:]}" in report.table(found)
 
 
+def test_what_was_said_of_a_graph_is_kept(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "output_of", lambda _: (0, '{"step_s": 1, "not_recorded": "a warning"}', "why\n"))
+    found = report.bench("192x6", 4, "tf32", 1, graph="auto")
+    assert (found["not_recorded"], found["said"], found["step_s"]) == ("a warning", "why", 1)
+
+
 def test_what_cannot_be_measured_is_said(report: Any) -> None:
     row = {"model": "192x6", "batch": 4, "precision": "tf32", "graph": "off", "all_tokens": False, "step_s": 0.002}
     rows = [row, row | {"queue_s": 0.001, "compile_error": "no compiler"}]

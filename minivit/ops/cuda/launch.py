@@ -145,7 +145,7 @@ def row_blocks(rows: int, warps: int, width: int) -> int:
     """Blocks for layer_norm_backward, which take rows until none is left: all of them at work at once, up to six each.
 
     Blocks that have to wait for others would work while most of a GPU rests. A thread has about width / 4 registers,
-    of up to 256, where activations are not float64, which is for checks.
+    32 to 256, where activations are not float64, which is for checks.
     """
-    at_once = max(1, min(6, _REGISTERS // (WARP * warps * min(256, width // 4))))
+    at_once = max(1, min(6, _REGISTERS // (WARP * warps * min(256, max(width // 4, 32)))))
     return min(at_once * _MULTIPROCESSORS, -(-rows // warps))

@@ -91,6 +91,7 @@ def test_unknown_storage() -> None:
 def test_the_blocks_of_layer_norm_backward_are_all_at_work_at_once(nvrtc: Nvrtc, dtype: str, width: int) -> None:
     """On an H100, by their registers, which are given to a warp in steps of eight a thread."""
     registers = nvrtc.compile(build("layer_norm", dtype, WIDTH=width), "sm_90")["layer_norm_backward"].registers
+    assert row_blocks(10**6, 4, 1) == 6 * 132
     warps = norm_warps(width, 4)
     of_a_block = -(-registers // 8) * 8 * WARP * warps
     blocks = row_blocks(10**6, warps, width)
