@@ -6,7 +6,8 @@
 
 t is 1 at the label and 0 elsewhere, or any soft target (mixup). Label smoothing s replaces t by
 (1 - s) t + s / C, so that certainty beyond 1 - s no longer pays. Taken together, log and softmax need no
-division by a small p: log p = x - log(sum exp x) stays right where p underflows to 0.
+division by a small p: log p = x - log(sum exp x) stays right where p underflows to 0. A logit of -inf rules its
+class out: that costs nothing where its target is 0, and everything elsewhere.
 
 Source: Szegedy et al. 2015 (arXiv:1512.00567), section 7 (label smoothing).
 """
@@ -40,7 +41,8 @@ def cross_entropy(logits: Array, targets: Array, smoothing: float = 0.0) -> tupl
     z = wide(logits) - xp.max(wide(real_part(logits)), axis=-1, keepdims=True)
     e = xp.exp(z)
     total = xp.sum(e, axis=-1, keepdims=True)
-    loss = -xp.sum(t * (z - xp.log(total))) / logits.shape[0]
+    log_p = xp.where(t != 0.0, z - xp.log(total), 0.0)  # a class ruled out by a logit of -inf costs 0, not 0 * inf
+    loss = -xp.sum(t * log_p) / logits.shape[0]
     return loss, CrossEntropyCache(e / total, t, logits.dtype)
 
 

@@ -129,3 +129,17 @@ def test_labels_of_a_float_type_are_refused():
 def test_smoothing_outside_its_range_is_named(smoothing):
     with pytest.raises(ValueError, match=rf"^cross_entropy: smoothing {smoothing} is not in \[0, 1\)$"):
         cross_entropy(np.zeros((3, 7)), np.zeros(3, np.int64), smoothing)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_logit_of_minus_infinity_rules_its_class_out(dtype):
+    """As if the class were not there, where its target is 0; no loss is large enough where it is not."""
+    logits = np.array([[1.0, -np.inf, 2.0], [0.5, -np.inf, -1.0]], dtype)
+    loss, cache = cross_entropy(logits, np.array([0, 2]))
+    without, small = cross_entropy(logits[:, [0, 2]], np.array([0, 1]))
+    assert loss == without
+    assert loss.dtype == without.dtype
+    dlogits = cross_entropy_backward(1.0, cache)
+    assert np.array_equal(dlogits[:, [0, 2]], cross_entropy_backward(1.0, small))
+    assert np.all(dlogits[:, 1] == 0)
+    assert cross_entropy(logits, np.array([0, 1]))[0] == cross_entropy(logits, np.array([0, 2]), 0.1)[0] == np.inf

@@ -165,6 +165,8 @@ def test_cross_entropy(run: Run, dtype: np.dtype, smoothing: float, classes: int
     logits[1, 3] = 50  # one that is sure, and right
     logits[2:4, [4, 7]] = 60  # and two that cannot decide: the first counts, be it the label or not
     logits[5, [c for c in (lane, lane + 32) if c < classes]] = 60  # equals whom the same lane sees
+    if not smoothing:
+        logits[0, 6] = -np.inf  # a class that is ruled out
     dlogits, found = np.empty_like(logits), np.empty((images, 2), real)
     sizes = [np.int32(images), np.int32(2 * images), np.int32(classes)]  # half of a batch
     program = build("cross_entropy", dtype.name)

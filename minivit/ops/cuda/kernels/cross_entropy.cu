@@ -32,7 +32,7 @@ extern "C" __global__ void cross_entropy(const storage* logits, const long long*
         dlogits[(big)row * classes + c] = narrow((exp(widen(z[c]) - top) / sum - t) / total);
     }
     if (lane == 0) {
-        found[2 * row] = log_sum - (1 - smoothing) * (widen(z[label]) - top) - share * all;
+        found[2 * row] = log_sum - (1 - smoothing) * (widen(z[label]) - top) - (share > 0 ? share * all : 0);
         found[2 * row + 1] = best == label;
     }
 }
