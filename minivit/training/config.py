@@ -83,10 +83,14 @@ def read_run_config(path: Path) -> RunConfig:
     names = inputs["classes"]
     if not isinstance(names, list) or not all(isinstance(x, str) for x in names) or len(set(names)) < len(names):
         raise MinivitError(f"{path}: [inputs] has the classes {names!r}; expected a list of different names")
-    model = model_config(values)
+    try:
+        data, training = section_of(DataSettings, values), section_of(TrainSettings, values)
+        model = model_config(values)
+    except MinivitError as error:
+        raise MinivitError(f"{path}: {error}") from error
     if len(facts.classes) != model.classes or not len(facts.mean) == len(facts.std) == model.channels:
         raise MinivitError(f"{path}: [inputs] and [model] differ in their number of classes or channels")
-    return RunConfig(section_of(DataSettings, values), model, section_of(TrainSettings, values), facts)
+    return RunConfig(data, model, training, facts)
 
 
 def fit(values: Values, splits: Splits) -> RunConfig:

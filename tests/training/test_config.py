@@ -204,3 +204,13 @@ def test_classes_without_a_name_of_their_own_are_refused(tmp_path, classes):
     path = written(tmp_path, to_toml(config).replace(line, f"classes = {classes}"))
     with pytest.raises(MinivitError, match=r"\[inputs\] has the classes .*; expected a list of different names"):
         read_run_config(path)
+
+
+@pytest.mark.parametrize(("line", "other"), [("depth = 4", "depth = 0"), ("clip = 1.0", "clip = -1.0")])
+def test_an_impossible_setting_of_a_run_is_refused_with_the_file(tmp_path, line, other):
+    text = to_toml(fit({}, splits()))
+    assert line in text
+    path = written(tmp_path, text.replace(line, other))
+    with pytest.raises(MinivitError) as error:
+        read_run_config(path)
+    assert str(error.value).startswith(f"{path}: {other.replace(' =', ' is')}")
