@@ -37,6 +37,28 @@ def test_a_recorded_step_is_the_step_bit_for_bit(xp: Any, nvmath: None, choices:
     assert sums_of_graph == sums
 
 
+def test_memory_that_others_ask_for_between_two_launches_is_not_a_graph_s(xp: Any, nvmath: None) -> None:
+    """What a graph reads and writes stays its own: neither takes the other's."""
+    found = []
+    for others in (False, True):
+        config, splits = tiny_run(graph="auto", dropout=0.2, precision="bfloat16")
+        state = fresh_state(init_params(config.model, 3, np.float32, "cuda"), config.training)
+        steps = DeviceSteps(state, config, splits, [1e-2] * 6)
+        kept = []
+        for epoch in (1, 2):
+            steps.begin(epoch, [np.arange(4)] * 3)
+            for i in range(3):
+                steps.step(i, 1e-2)
+                if others:  # of all sizes that a step's arrays have, and on its stream: CuPy's pool keeps streams apart
+                    with steps.stream:
+                        kept += [xp.full(2**n, np.nan, dtype=np.float32) for n in range(4, 16) for _ in range(4)]
+        assert steps.recorded
+        found.append((to_host(state.params.buffer), steps.read()))
+        assert all(np.isnan(to_host(x)).all() for x in kept)
+    assert np.array_equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+
+
 def test_sums_are_read_when_they_are_there_from_whatever_stream(xp: Any, nvmath: None) -> None:
     config, splits = tiny_run(graph="auto")
     state = fresh_state(init_params(config.model, 3, np.float32, "cuda"), config.training)
