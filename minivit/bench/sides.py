@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minivit.arrays import Array
 from minivit.bench.timing import Run
@@ -12,7 +12,7 @@ from minivit.bench.timing import Run
 class Ours(NamedTuple):
     """minivit's."""
 
-    forward: Callable[[], list[Array]]  # inference: logits of the batch, part by part; nothing else is kept
+    forward: Callable[[], list[Array]]  # inference: logits of the batch, part by part
     gradients: Run  # forward and backward, without the update
     update: Run  # clipping and the optimiser
     step: Run  # all of a training step
@@ -23,5 +23,6 @@ class Ours(NamedTuple):
 class Theirs(NamedTuple):
     """PyTorch's."""
 
-    forward: Callable[[], Array]  # inference: logits (B, classes), on the host
+    forward: Callable[[], Any]  # inference: logits (B, classes), a tensor
     step: Run  # forward, backward, clipping, optimiser
+    attention: str = ""  # which way of scaled_dot_product_attention was chosen; "": PyTorch does

@@ -22,6 +22,13 @@ def _warm_up(run: Run) -> None:
     run()
 
 
+def keep_busy(run: Run, seconds: float) -> None:
+    """Run for so long: a GPU that has rested computes at a fraction of its clock at first."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        run()
+
+
 def median_seconds(run: Run, rounds: int) -> float:
     """The median of `rounds` runs, after some that are not counted."""
     _warm_up(run)

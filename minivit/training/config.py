@@ -96,8 +96,11 @@ def read_run_config(path: Path) -> RunConfig:
 def fit(values: Values, splits: Splits) -> RunConfig:
     """The whole configuration for these data: their classes, channels and image size go into the model.
 
-    Raises MinivitError if `values` ask for a model of another kind of images.
+    Raises MinivitError for a name that is no field, and if `values` ask for a model of another kind of images.
     """
+    for name in values:
+        if name not in field_types():
+            raise MinivitError(f"{name!r} is no field of a configuration.{nearest(name, field_types())}")
     images, classes = splits.train.images, splits.train.classes
     facts = {"classes": len(classes), "channels": images.shape[1], "image_size": images.shape[2:]}
     for name, fact in facts.items():

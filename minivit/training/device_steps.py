@@ -20,6 +20,7 @@ from minivit.data.augment import crop_and_flip_moves
 from minivit.errors import MinivitError, first_line, is_out_of_memory
 from minivit.model import Flat, ViTParams, named, vit, vit_backward
 from minivit.model.params import copied_as
+from minivit.model.vit import position_table
 from minivit.ops import choose_ops
 from minivit.ops.cuda.gather import gather
 from minivit.ops.cuda.graph import Graph, GraphMemory, nvmath_gemm, why_no_graph
@@ -51,6 +52,8 @@ class DeviceSteps:
         # What the products read: the parameters themselves, or a copy in the storage type that follows them.
         self.weights: Flat = state.params if storage == real else copied_as(state.params, storage)
         self.ops = choose_ops(settings.ops, "cuda")
+        # Kept here, or a graph might read a table that the model's own cache of them has let go.
+        self.positions = position_table(config.model, xp) if config.model.positions == "sincos" else None
         self.pictures = _pictures(splits.train.images, xp)
         self.labels = to_device(splits.train.labels.astype(np.int64), "cuda")
         mean, std = np.asarray(config.inputs.mean), np.asarray(config.inputs.std)

@@ -9,7 +9,7 @@ from minivit.bench.floor import _products_for, floor_run
 from minivit.bench.memory import peak_megabytes
 from minivit.bench.ours import ours
 from minivit.bench.theirs import theirs
-from minivit.bench.timing import median_ratio, median_seconds, seconds_of
+from minivit.bench.timing import keep_busy, median_ratio, median_seconds, seconds_of
 from minivit.bench.workload import Workload, products, step_operations
 from minivit.errors import MinivitError
 from minivit.model import ViTConfig, count_params, named, variant
@@ -75,9 +75,39 @@ def test_both_sides_are_the_same_model(pooling, gelu):
     workload = SMALL._replace(config=CONFIG.replace(pooling=pooling, gelu=gelu))
     one, other = ours(workload), theirs(workload)
     for _ in range(2):  # as they start, and after a step
-        np.testing.assert_allclose(np.concatenate(one.forward()), other.forward(), atol=2e-4)
+        np.testing.assert_allclose(np.concatenate(one.forward()), other.forward().numpy(), atol=2e-4)
         one.step()
         other.step()
+
+
+def test_pytorch_gets_the_attention_that_is_fastest(monkeypatch):
+    """Of those that this machine has: on a CPU flash attention alone."""
+    torch = pytest.importorskip("torch")
+    from torch.nn.attention import SDPBackend
+
+    from minivit.bench import torch_attention
+
+    assert torch_attention.fastest_attention(SMALL) is SDPBackend.FLASH_ATTENTION
+    seconds = iter([3.0, 1.0, 2.0])  # as if it had all three
+    monkeypatch.setattr(torch_attention, "median_seconds", lambda *_: next(seconds))
+    assert torch_attention.fastest_attention(SMALL) is SDPBackend.CUDNN_ATTENTION
+
+    def none(*_):
+        raise RuntimeError("no available kernel")
+
+    monkeypatch.setattr(torch_attention, "median_seconds", none)
+    assert torch_attention.fastest_attention(SMALL) is None
+    with torch_attention.by(SDPBackend.FLASH_ATTENTION):
+        assert not torch.backends.cuda.math_sdp_enabled()
+    with torch_attention.by(None):
+        assert torch.backends.cuda.math_sdp_enabled()
+
+
+def test_a_gpu_that_has_rested_is_woken():
+    started, calls = time.perf_counter(), []
+    keep_busy(lambda: calls.append(1), 0.02)
+    assert 0.02 <= time.perf_counter() - started < 1.0
+    assert calls
 
 
 def test_medians_and_ratios():
@@ -103,7 +133,7 @@ def test_sincos_positions_are_the_same_model_too():
     pytest.importorskip("torch")
     workload = SMALL._replace(config=CONFIG.replace(positions="sincos"))
     logits = np.concatenate(ours(workload).forward())
-    assert np.abs(theirs(workload).forward() - logits).max() < 1e-4 * np.abs(logits).max()
+    assert np.abs(theirs(workload).forward().numpy() - logits).max() < 1e-4 * np.abs(logits).max()
 
 
 def test_the_same_parameters_decay():
@@ -132,4 +162,4 @@ def test_a_width_that_fixed_positions_could_not_have_is_compared_all_the_same():
     pytest.importorskip("torch")
     workload = SMALL._replace(config=CONFIG.replace(width=18, heads=2))
     logits = np.concatenate(ours(workload).forward())
-    assert np.abs(theirs(workload).forward() - logits).max() < 1e-4 * np.abs(logits).max()
+    assert np.abs(theirs(workload).forward().numpy() - logits).max() < 1e-4 * np.abs(logits).max()

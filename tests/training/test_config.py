@@ -40,6 +40,12 @@ def test_images_are_normalised_by_those_that_it_learns_from():
         assert inputs.mean != pytest.approx(other.images.mean((0, 2, 3)) / 255)
 
 
+@pytest.mark.parametrize(("name", "meant"), [("widht", "'width'"), ("epoch", "'epochs'"), ("lr", "'learning_rate'")])
+def test_a_misspelt_field_is_refused_in_python_too(name, meant):
+    with pytest.raises(MinivitError, match=f"'{name}' is no field of a configuration. Did you mean {meant}"):
+        fit({name: 1}, splits())
+
+
 def test_images_are_not_shifted_out_of_sight():
     fit({"crop_padding": 8}, splits())
     with pytest.raises(MinivitError, match="crop_padding is 9, but the images are 8x12, and would be shifted out of"):

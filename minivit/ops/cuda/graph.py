@@ -15,8 +15,6 @@ from typing import Any
 from minivit.errors import first_line, is_out_of_memory
 from minivit.ops.cuda.products import Gemm, products_by
 
-_WORKSPACE = 32 * 2**20  # bytes that cuBLAS may use: what NVIDIA advises for Hopper
-
 
 def why_no_graph() -> str | None:
     """None if a step can be recorded here, else the reason and its mend."""
@@ -35,10 +33,18 @@ def nvmath_gemm(xp: Any, stream: Any) -> Gemm:
     cublas = importlib.import_module("nvmath.bindings.cublas")
     handle = cublas.create()
     cublas.set_stream(handle, stream.ptr)
-    workspace = xp.empty(_WORKSPACE, dtype=xp.uint8)
+    workspace = xp.empty(_workspace_bytes(int(xp.cuda.Device().compute_capability)), dtype=xp.uint8)
     cublas.set_workspace(handle, workspace.data.ptr, workspace.nbytes)
 
     return Gemm(cublas.gemm_ex, cublas.gemm_strided_batched_ex, handle, workspace, cublas.destroy)
+
+
+def _workspace_bytes(capability: int) -> int:
+    """What cuBLAS may compute in: as much as NVIDIA advises, so that it multiplies as it does when not recorded.
+
+    Source: NVIDIA, cuBLAS, "cublasSetWorkspace": 32 MiB for Hopper, 4 MiB for older ones.
+    """
+    return (32 if capability >= 90 else 4) * 2**20
 
 
 class GraphMemory:
