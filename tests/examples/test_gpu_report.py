@@ -43,17 +43,57 @@ def test_machine_and_parts(report: Any, tmp_path: Path, capsys: Any) -> None:
 def test_what_was_measured_before_a_time_limit_is_kept(
     report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def bench(model: str, batch: int, precision: str, *_: Any, **__: Any) -> dict[str, Any]:
-        if batch == 1024:
+    def bench(batch: int, **_: Any) -> dict[str, Any]:
+        if batch == 128:
             raise KeyboardInterrupt
-        return {"model": model, "batch": batch, "precision": precision}
+        return {"step_s": 1}
 
     monkeypatch.setattr(report, "bench", bench)
-    words = ["--only", "bench", "--models", "384x7", "--batches", "128,1024", "--precisions", "bfloat16"]
+    words = ["--only", "bench", "--models", "384x7", "--batches", "1024,128", "--precisions", "bfloat16"]
     with pytest.raises(KeyboardInterrupt):
         report.main([*words, "--out", str(tmp_path / "report.json")])
     written = json.loads((tmp_path / "report.json").read_text())
-    assert written["bench"] == 3 * [{"model": "384x7", "batch": 128, "precision": "bfloat16"}]
+    row = {"model": "384x7", "batch": 1024, "precision": "bfloat16", "step_s": 1}
+    ways = [("off", False), ("auto", False), ("off", True)]
+    assert written["bench"] == [row | {"graph": graph, "all_tokens": tokens} for graph, tokens in ways]
+
+
+def test_what_matters_most_is_measured_first(report: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And compiled against each of our ways; of other sizes, where that takes minutes each, against one."""
+    rows: list[dict[str, Any]] = []
+    monkeypatch.setattr(report, "bench", lambda **how: rows.append(how) or {})
+    report.main(["--only", "bench", "--out", str(tmp_path / "report.json")])
+    assert len(rows) == 36
+    assert [rows[0][name] for name in ("model", "batch", "precision")] == ["384x7", 1024, "bfloat16"]
+    assert [row["compiled"] for row in rows] == ([True] * 6 + [True, False, False] * 4) * 2
+
+
+def test_what_hangs_or_says_nonsense_costs_itself_alone(
+    report: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(report.subprocess.TimeoutExpired):
+        report.output_of(["-c", "import time; time.sleep(60)"], limit=0.2)
+    monkeypatch.setattr(report, "output_of", lambda *_, **__: (0, "no JSON", ""))
+    out = tmp_path / "report.json"
+    report.main(["--only", "bench,pieces", "--models", "192x6", "--batches", "128", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert all(row["error"].startswith("JSONDecodeError") and row["batch"] == 128 for row in found["bench"])
+    assert found["pieces"]["tf32"]["error"].startswith("JSONDecodeError")
+    assert "JSONDecodeError" in report.table(found)
+
+
+def test_what_a_failed_test_said_is_kept(report: Any, tmp_path: Path) -> None:
+    failing = tmp_path / "test_failing.py"
+    failing.write_text("def test_one():\n    assert 1 + 1 == 3\n")
+    found = report.run_tests("not gpu", "-c", str(ROOT / "pyproject.toml"), str(failing))
+    assert (found["code"], found["failed"]) == (1, 1)
+    assert "assert (1 + 1) == 3" in found["said"]
+    assert "assert" not in report.table({"machine": {}, "tests": found | {"failures": []}})
+
+
+def test_how_a_product_in_tf32_is_told(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    device.provided("stand-in", monkeypatch)
+    assert report.tf32_product()["relative_error"] == pytest.approx(2.9e-4, rel=0.05)
 
 
 def test_without_a_gpu_it_says_so_in_a_line(report: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -80,6 +120,12 @@ def test_every_gpu_test_is_among_those_it_runs(report: Any) -> None:
     assert lost == []
 
 
+def row_of(found: dict[str, Any]) -> dict[str, Any]:
+    """A row of the report: what was asked for, and what was found."""
+    asked = {"model": "tiny", "batch": 4, "precision": "float32", "graph": "off", "all_tokens": False}
+    return asked | found
+
+
 def test_counts_of_tests(report: Any) -> None:
     found = report.run_tests("not gpu", "tests/training/test_precision.py")
     assert found["code"] == 0
@@ -93,7 +139,9 @@ def test_ratios_are_named_by_precision(report: Any, monkeypatch: pytest.MonkeyPa
     assert {"ratio_eager_float32", "ratio_inference_float32", "step_s"} <= set(found)
     assert found["batch"] == 4
     assert found["images_per_s"] == pytest.approx(4 / found["step_s"])
-    assert "tiny batch     4 float32   graph off  what is read" in report.table({"machine": {}, "bench": [found]})
+    assert "tiny batch     4 float32   graph off  what is read" in report.table(
+        {"machine": {}, "bench": [row_of(found)]}
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a command of a shell stands in for nvidia-smi")
@@ -123,13 +171,13 @@ def test_what_stops_one_part_stops_no_other(report: Any, monkeypatch: pytest.Mon
 
 
 def test_what_was_said_of_a_graph_is_kept(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "output_of", lambda _: (0, '{"step_s": 1, "not_recorded": "a warning"}', "why\n"))
+    monkeypatch.setattr(report, "output_of", lambda *_: (0, '{"step_s": 1, "not_recorded": "a warning"}', "why\n"))
     found = report.bench("192x6", 4, "tf32", 1, graph="auto")
     assert (found["not_recorded"], found["said"], found["step_s"]) == ("a warning", "why", 1)
 
 
 def test_what_cannot_be_measured_is_said(report: Any) -> None:
-    row = {"model": "192x6", "batch": 4, "precision": "tf32", "graph": "off", "all_tokens": False, "step_s": 0.002}
+    row = row_of({"step_s": 0.002})
     rows = [row, row | {"queue_s": 0.001, "compile_error": "no compiler"}]
     said = report.table({"machine": {}, "bench": rows}).splitlines()
     assert said[0].endswith("what is read 2.0 ms  {}")
@@ -140,7 +188,7 @@ def test_what_cannot_be_measured_is_said(report: Any) -> None:
     assert said[1] == "    not recorded as a graph: no nvmath-python"
     found = report.bench("192x6", 4, "bfloat16", 1, device="cpu")
     assert "precision 'bfloat16' needs an NVIDIA GPU" in found["error"]
-    assert "needs an NVIDIA GPU" in report.table({"machine": {}, "bench": [found]})
+    assert "needs an NVIDIA GPU" in report.table({"machine": {}, "bench": [row_of(found)]})
 
 
 def test_the_configuration_is_the_model_of_the_report(report: Any) -> None:

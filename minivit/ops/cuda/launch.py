@@ -12,8 +12,8 @@ from minivit.ops.cuda.source import STORAGE, Build, build, name_of, source
 
 WARP = 32
 THREADS = 128  # of a block
-# Blocks that share a matrix and leave a sum each: for an H100's 132 multiprocessors, as many as each has room for, so
-# that enough reads are on their way at a time. The same number on every GPU: sums are added in the same order.
+# Blocks that share a matrix and leave a sum each: for an H100's 132 multiprocessors, so many that enough reads are on
+# their way at a time, and all at work at once. The same number on every GPU: sums are added in the same order.
 _MULTIPROCESSORS, _REGISTERS = 132, 65536  # of each
 _COLUMN_THREADS, _COLUMN_BLOCKS = 64, 16 * _MULTIPROCESSORS  # of columns.cu
 _SUM_WARPS = 32  # of a block of sum_rows: the kernel's WARPS

@@ -49,7 +49,7 @@ _KINDS = {
 
 
 class Gemm(NamedTuple):
-    """cuBLAS: one product, where it may also split the sum over many blocks, and a stack of them."""
+    """cuBLAS: one product, whose long sums it may share out among many blocks, and a stack of products."""
 
     single: Callable[..., None]  # cublasGemmEx
     stack: Callable[..., None]  # cublasGemmStridedBatchedEx

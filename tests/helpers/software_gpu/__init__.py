@@ -9,10 +9,10 @@ instruction. Slow, and stricter than a GPU:
     launches    more threads, blocks or shared memory (but for what a kernel declares) than a GPU has are refused
     graphs      the host waits for nothing while a stream is recorded; cuBLAS through CuPy refuses, as ever
 
-What is not NVIDIA's own here: cuBLAS (NumPy multiplies, TF32 rounded as tensor cores do) and CUB, which CuPy sums large
-arrays with; without it, CuPy uses kernels of its own. Run with `pytest -m gpu --software-gpu`, or any module with
-`PYTHONPATH=tests python -m helpers.software_gpu minivit doctor`. host_time.py measures what is left of a step when all
-of NVIDIA's functions answer at once.
+What is not NVIDIA's own here: cuBLAS (NumPy multiplies; to TF32 numbers are rounded, which a GPU may cut off) and CUB,
+which CuPy sums large arrays with; without it, CuPy uses kernels of its own. Run with `pytest -m gpu --software-gpu`, or
+any module with `PYTHONPATH=tests python -m helpers.software_gpu minivit doctor`. host_time.py measures what is left of
+a step when all of NVIDIA's functions answer at once.
 """
 
 from __future__ import annotations
