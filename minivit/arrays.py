@@ -104,6 +104,11 @@ def to_host(x: Array) -> Array:
     return x if isinstance(x, np.ndarray | np.generic) else x.get()
 
 
+def host_copy(x: Array) -> Array:
+    """Return a copy of x (any shape) as a NumPy array, which shares nothing with x."""
+    return x.copy() if isinstance(x, np.ndarray | np.generic) else to_host(x)
+
+
 def to_device(x: Array, device: str) -> Array:
     """Return x (any shape) on `device`, "cpu" or "cuda": x itself if it is there, else a copy.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from minivit.errors import MinivitError
+
+_UMASK = threading.Lock()
 
 
 @contextmanager
@@ -60,8 +63,9 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 def _usual_mode() -> int:
     """The mode of a new file: all may read and write it but for those whom the umask leaves out."""
-    umask = os.umask(0)  # there is no way to look at it alone
-    os.umask(umask)
+    with _UMASK:  # there is no way to look at it alone; of two threads at once one would leave it at 0
+        umask = os.umask(0)
+        os.umask(umask)
     return 0o666 & ~umask
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array, array_module, cast, to_device
+from minivit.arrays import Array, array_module, cast, host_copy, to_device
 from minivit.errors import require_kind
 from minivit.model.config import ViTConfig
 from minivit.randomness import Key, generator
@@ -199,6 +199,12 @@ def flatten(tree: ViTParams) -> Flat:
 def copied_as(flat: Flat, dtype: Any) -> Flat:
     """A copy of `flat` in another dtype, every number at the same index: one pass over both keeps them equal."""
     buffer = array_module(flat.buffer).astype(flat.buffer, dtype)
+    return Flat(buffer, _views(buffer, flat.tree, _places(flat.tree)[0]), flat.decayed)
+
+
+def copied_to_host(flat: Flat) -> Flat:
+    """A copy of `flat` in NumPy arrays, every number at the same index."""
+    buffer = host_copy(flat.buffer)
     return Flat(buffer, _views(buffer, flat.tree, _places(flat.tree)[0]), flat.decayed)
 
 

@@ -5,37 +5,85 @@
 
 The optimiser's file is written first and the model's, which names the epoch, second; each is replaced in
 one step. Whenever the process dies, the model file and the moments of its epoch are both there.
+
+Training goes on while they are written: a disk may take as long for them as a GPU for an epoch.
 """
 
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array, to_device, to_host
+from minivit.arrays import Array, host_copy, to_device
 from minivit.errors import MinivitError
 from minivit.files import write_whole
 from minivit.interop.timm import from_timm, to_timm
 from minivit.model import ViTConfig, ViTParams
+from minivit.model.params import copied_to_host
 from minivit.training.optimizers import Moments
 from minivit.training.step import TrainState
 
 MODEL = Path("checkpoints") / "model.safetensors"
 
 
-def save_checkpoint(run: Path, state: TrainState, config: ViTConfig, epoch: int) -> None:
-    """Write the state after `epoch` (1, 2, ...) into the run directory. Raises MinivitError if it cannot."""
+class Checkpoint(NamedTuple):
+    """A state as it was after an epoch: a copy on the host, which training does not change any more."""
+
+    epoch: int
+    step: int
+    params: ViTParams
+    moments: Moments
+
+
+class Checkpoints:
+    """Writes a run's checkpoints, one at a time, on a thread of its own; left as a context, the last one is written."""
+
+    def __init__(self, run: Path, config: ViTConfig) -> None:
+        self.run, self.config = run, config
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self.writing: Future[None] | None = None
+
+    def save(self, state: TrainState, epoch: int) -> None:
+        """Begin to write the state after `epoch` (1, 2, ...), once the one before is there.
+
+        Raises MinivitError if that one could not be written.
+        """
+        self.wait()
+        self.writing = self.thread.submit(write_checkpoint, self.run, checkpoint_of(state, epoch), self.config)
+
+    def wait(self) -> None:
+        """Until what was begun is written. Raises MinivitError if it could not be."""
+        if self.writing is not None:
+            self.writing.result()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thread.shutdown()
+
+
+def checkpoint_of(state: TrainState, epoch: int) -> Checkpoint:
+    """A copy of the state after `epoch` (1, 2, ...)."""
+    first, second = state.moments
+    moments = Moments(host_copy(first), None if second is None else host_copy(second))
+    return Checkpoint(epoch, state.step, copied_to_host(state.params).tree, moments)
+
+
+def write_checkpoint(run: Path, checkpoint: Checkpoint, config: ViTConfig) -> None:
+    """Write both files into the run directory, and remove older moments. Raises MinivitError if it cannot."""
     from safetensors.numpy import save
 
-    moments = {"first": to_host(state.moments.first)}
-    if state.moments.second is not None:
-        moments["second"] = to_host(state.moments.second)
+    epoch, step, params, moments = checkpoint
     kept = _optimizer_file(run, epoch)
-    write_whole(kept, save(moments, {"epoch": str(epoch), "step": str(state.step)}))
-    params = {name: np.ascontiguousarray(x) for name, x in to_timm(state.params.tree, config).items()}
-    write_whole(run / MODEL, save(params, {"epoch": str(epoch)}))
+    tensors = {name: x for name, x in moments._asdict().items() if x is not None}
+    write_whole(kept, save(tensors, {"epoch": str(epoch), "step": str(step)}))
+    tensors = {name: np.ascontiguousarray(x) for name, x in to_timm(params, config).items()}
+    write_whole(run / MODEL, save(tensors, {"epoch": str(epoch)}))
     for old in kept.parent.glob("optimizer-*.safetensors"):
         if old != kept:
             old.unlink()

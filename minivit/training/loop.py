@@ -20,7 +20,7 @@ from minivit.errors import MinivitError
 from minivit.model import init_params, named
 from minivit.plots import save_curves, save_predictions
 from minivit.randomness import Key, generator
-from minivit.training.checkpoint import MODEL, load_moments, load_params, save_checkpoint
+from minivit.training.checkpoint import MODEL, Checkpoints, load_moments, load_params
 from minivit.training.config import RunConfig, require_same_images
 from minivit.training.evaluate import Score, as_trained, evaluate, predict
 from minivit.training.host_steps import HostSteps
@@ -68,15 +68,16 @@ def _train(config: RunConfig, splits: Splits, run: Path, device: str, resume: bo
         rates, drawn = rates_of_run(config, splits), -math.inf
         runner = _runner(state, config, splits, device, rates)
         # Numbers that overflow are found by looking at each step's loss; NumPy need not warn of them too.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), Checkpoints(run, config.model) as checkpoints:
             for epoch in range(len(rows) + 1, settings.epochs + 1):
                 rows.append(_epoch(state, config, splits, epoch, progress, device, runner, rates))
                 write_metrics(run, rows)
-                save_checkpoint(run, state, config.model, epoch)
+                checkpoints.save(state, epoch)
                 if epoch == settings.epochs or time.perf_counter() - drawn > _DRAWN_SECONDS:
                     save_curves(rows, run / "curves.png")
                     drawn = time.perf_counter()
                 progress.epoch(rows[-1])
+            checkpoints.wait()
     finally:
         progress.close()
     with np.errstate(over="ignore", invalid="ignore"):

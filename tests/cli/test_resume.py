@@ -6,7 +6,7 @@ import pytest
 from helpers.command import TINY, folder_run, minivit, picture_folder, refused, same_numbers, stop_in_epoch
 
 from minivit.training import loop
-from minivit.training.checkpoint import save_checkpoint
+from minivit.training.checkpoint import Checkpoints
 from minivit.training.run_directory import read_metrics
 
 
@@ -40,12 +40,13 @@ def test_epochs_are_done_when_the_model_is_written(capsys, tmp_path, pictures, m
     """The table of metrics is a file before; a run may end between the two."""
     folder_run(capsys, pictures, tmp_path / "whole")
 
-    def killed(run, state, config, epoch):
+    def killed(self, state, epoch):
         if epoch == 2:
             raise KeyboardInterrupt
-        save_checkpoint(run, state, config, epoch)
+        save(self, state, epoch)
 
-    monkeypatch.setattr(loop, "save_checkpoint", killed)
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", killed)
     words = ("train", "--dataset", "folder", "--data-dir", pictures, "--out", tmp_path / "cut", *TINY)
     assert minivit(capsys, *words).code == 130
     assert len(read_metrics(tmp_path / "cut")) == 2

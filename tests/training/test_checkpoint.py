@@ -1,16 +1,22 @@
 """Checkpoints: what is saved comes back bit for bit, and damage is noticed."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from minivit.errors import MinivitError
 from minivit.model import ViTConfig, init_params, named
-from minivit.training.checkpoint import MODEL, load_moments, load_params, save_checkpoint
+from minivit.training.checkpoint import MODEL, Checkpoints, checkpoint_of, load_moments, load_params, write_checkpoint
 from minivit.training.optimizers import fresh_moments
 from minivit.training.settings import TrainSettings
 from minivit.training.step import fresh_state
 
 CONFIG = ViTConfig(image_size=8, patch_size=4, width=12, depth=2, heads=2, classes=3)
+
+
+def save_checkpoint(run, state, config, epoch):
+    write_checkpoint(run, checkpoint_of(state, epoch), config)
 
 
 @pytest.fixture
@@ -61,6 +67,45 @@ def test_a_crash_between_the_two_files_keeps_a_whole_pair(tmp_path, state, monke
     _, epoch = load_params(tmp_path / MODEL, CONFIG)
     assert epoch == 1
     assert load_moments(tmp_path, epoch, fresh_moments(state.params.buffer, "adamw"), "cpu") == 17
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, state, monkeypatch):
+    """What is written is the state as it was; the next waits for it; who leaves, in whatever way, waits, too."""
+    from minivit.training import checkpoint
+
+    writing, go_on, before = threading.Event(), threading.Event(), state.moments.first.copy()
+
+    def slowly(path, content):
+        writing.set()
+        assert go_on.wait(60)
+        checkpoint_write(path, content)
+
+    checkpoint_write = checkpoint.write_whole
+    monkeypatch.setattr(checkpoint, "write_whole", slowly)
+    with pytest.raises(KeyboardInterrupt), Checkpoints(tmp_path, CONFIG) as checkpoints:  # noqa: PT012
+        checkpoints.save(state, 1)
+        assert writing.wait(60)
+        assert not (tmp_path / MODEL).exists()
+        state.moments.first[...] = 0.0  # the next epoch's steps
+        state.params.buffer[...] = 0.0
+        threading.Timer(0.1, go_on.set).start()
+        raise KeyboardInterrupt
+    params, epoch = load_params(tmp_path / MODEL, CONFIG)
+    assert epoch == 1
+    assert np.any(params.patch_weight)
+    found = fresh_moments(state.params.buffer, "adamw")
+    load_moments(tmp_path, 1, found, "cpu")
+    np.testing.assert_array_equal(found.first, before)
+
+
+@pytest.mark.parametrize("by", ["save", "wait"])
+def test_a_checkpoint_that_could_not_be_written_is_told(tmp_path, state, by):
+    (tmp_path / "checkpoints").write_text("a file")
+    with Checkpoints(tmp_path, CONFIG) as checkpoints:
+        checkpoints.wait()  # for nothing
+        checkpoints.save(state, 1)
+        with pytest.raises(MinivitError, match=r"optimizer-0001\.safetensors cannot be written"):
+            checkpoints.save(state, 2) if by == "save" else checkpoints.wait()
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "missing"])
