@@ -54,25 +54,27 @@ def parse(name: str, kind: Any, value: object) -> Any:
             str: "text",
         }.get(kind, "one integer or two, such as 32 or 32x48")
         raise MinivitError(f"{name} is {value!r}; expected {expected}")
+    if isinstance(result, int) and abs(result) > 2**64:
+        raise MinivitError(f"{name} is {value!r}; expected an integer under 2**64")
     return result
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, str):
+    if isinstance(value, str) or (isinstance(value, Integral) and not isinstance(value, bool)):  # NumPy's, too
         return _converted(int, value)
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None  # NumPy's, too
+    return None
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, str):
+    if isinstance(value, str) or (isinstance(value, Real) and not isinstance(value, bool)):
         return _converted(float, value)
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    return None
 
 
-def _converted(kind: Callable[[str], T], text: str) -> T | None:
+def _converted(kind: Callable[[Any], T], value: object) -> T | None:
     try:
-        return kind(text)
-    except ValueError:
+        return kind(value)
+    except (ValueError, OverflowError):  # an integer may be too large for a float
         return None
 
 

@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from minivit.arrays import DeviceName, choose_device
 from minivit.cli.train import check_same_classes
 from minivit.data import load
 from minivit.errors import counted
 from minivit.training.config import require_same_images
-from minivit.training.evaluate import as_trained, evaluate
+from minivit.training.evaluate import as_trained, evaluate, require_numbers
 from minivit.training.run_directory import load_run, score_as_json
 
 
@@ -41,7 +43,9 @@ def run(options: argparse.Namespace) -> None:
         advice = "which were held out cannot be told: take the same images, by their old names, or put some in test/"
         require_same_images(config, splits, options.run, advice)
     how = as_trained(config.training, device)
-    score = evaluate(params, splits.test, config.model, config.inputs, device, how)
+    with np.errstate(over="ignore", invalid="ignore"):  # said in a sentence
+        score = evaluate(params, splits.test, config.model, config.inputs, device, how)
+    require_numbers(score.loss, options.run)
     if options.json:
         print(json.dumps(score_as_json(score)))
     else:

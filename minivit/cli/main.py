@@ -33,6 +33,10 @@ examples:
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
+# NumPy's words for an array whose size has no number.
+_TOO_LARGE = ("Maximum allowed dimension exceeded", "array is too big")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence, with the nearest flag for an unknown one."""
 
@@ -50,7 +54,7 @@ class Parser(argparse.ArgumentParser):
     def unknown(self, word: str) -> NoReturn:
         """Raise MinivitError for an argument that this parser does not know."""
         flags = [flag for action in self._actions for flag in action.option_strings]
-        self.error(f"the argument {word} is not known.{nearest(word, flags)}")
+        self.error(f"the argument {word} is not known.{nearest(word, flags) if word.startswith('-') else ''}")
 
     def _commands(self) -> dict[str, Parser]:
         (action,) = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
@@ -126,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:  # CuPy's, too
         return _no_memory(error)
     except Exception as error:  # cuBLAS's and CUDA's own have no class in common
-        if not is_out_of_memory(error):
+        if not is_out_of_memory(error) and not any(words in str(error) for words in _TOO_LARGE):
             raise
         return _no_memory(error)
     return int(code or 0)  # a command that has no other outcome than success returns None

@@ -13,7 +13,7 @@ import numpy as np
 from minivit.arrays import DeviceName, choose_device
 from minivit.data import read_image
 from minivit.errors import MinivitError
-from minivit.training.evaluate import as_trained, predict
+from minivit.training.evaluate import as_trained, predict, require_numbers
 from minivit.training.run_directory import load_run
 
 
@@ -47,7 +47,9 @@ def run(options: argparse.Namespace) -> None:
             print(f"{path} was resized to {height}x{width}, the size of the training images", file=sys.stderr)
     images = np.stack([image for image, _ in pictures])
     how = as_trained(config.training, device)
-    probabilities = predict(params, images, config.model, config.inputs, device, how)
+    with np.errstate(over="ignore", invalid="ignore"):  # said in a sentence
+        probabilities = predict(params, images, config.model, config.inputs, device, how)
+    require_numbers(probabilities, options.run)
     results: list[dict[str, Any]] = [
         {
             "image": str(path),

@@ -15,6 +15,7 @@ from minivit.errors import MinivitError, counted
 from minivit.fields import parse, types_of
 from minivit.files import expanded
 from minivit.model import VARIANTS, count_params
+from minivit.model.variants import SIZE_FIELDS
 from minivit.ops import choose_ops
 from minivit.threads import cores
 from minivit.training.checkpoint import MODEL
@@ -95,7 +96,10 @@ def run(options: argparse.Namespace) -> None:
     if resumed is not None:
         _resume(resumed, flags, config_file, out)
         return
-    asked = (read_values(config_file) if config_file else {}) | flags
+    asked = read_values(config_file) if config_file else {}
+    if "variant" in flags:  # a flag wins over the file: this one over all sizes in it
+        asked = {name: value for name, value in asked.items() if name not in SIZE_FIELDS}
+    asked |= flags
     is_shapes = asked.get("dataset", "shapes") == "shapes"
     values = (SHAPES_PRESET if is_shapes and "variant" not in asked else {}) | asked
     data, settings = section_of(DataSettings, values), section_of(TrainSettings, values)

@@ -4,7 +4,7 @@ Importing this package imports NumPy only; Pillow and tqdm are imported where th
 """
 
 from minivit.data.augment import random_crop_and_flip
-from minivit.data.dataset import Dataset, Splits, channel_statistics, hold_out, normalise, take
+from minivit.data.dataset import Dataset, Splits, channel_statistics, fingerprint, hold_out, normalise, take
 from minivit.data.image import read_image
 from minivit.data.load import DATASETS, load
 from minivit.data.shapes import shapes, shapes_splits
@@ -14,6 +14,7 @@ __all__ = [
     "Dataset",
     "Splits",
     "channel_statistics",
+    "fingerprint",
     "hold_out",
     "load",
     "normalise",

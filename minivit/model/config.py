@@ -141,9 +141,13 @@ def _nearest_multiple(of: int, wanted: int) -> int:
     return of * max(1, round(wanted / of))
 
 
+_FAR = 10_000
+
+
 def _nearest_divisors(number: int, wanted: int) -> str:
-    """The divisors of `number` next to `wanted`, for a hint: "2 or 4"."""
-    divisors = [d for d in range(1, number + 1) if number % d == 0]
-    below = [d for d in divisors if d < wanted][-1:]
-    above = [d for d in divisors if d > wanted][:1]
-    return " or ".join(map(str, below + above))
+    """The divisors of `number` next to `wanted`, for a hint: "2 or 4". Far away only 1 and the number are looked at."""
+    wanted = min(wanted, number + 1)
+    near = [range(wanted - 1, 1, -1)[:_FAR], range(wanted + 1, number)[:_FAR]]
+    below, above = (next((d for d in some if number % d == 0), None) for some in near)
+    found = [below or 1, above or number]
+    return " or ".join(str(d) for d in dict.fromkeys(found) if d != wanted)

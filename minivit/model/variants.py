@@ -32,6 +32,8 @@ _PAPER = ("Ti/16", "S/16", "S/32", "B/16", "B/32", "L/16", "L/32", "H/14")
 _SMALL = ("micro/4", "mini/4", "small/4")
 
 VARIANTS: tuple[str, ...] = _PAPER + _SMALL
+# What a name says of any model; the images and their classes may be others than the paper's.
+SIZE_FIELDS = ("patch_size", "width", "depth", "heads", "mlp_width")
 
 
 def variant(name: str, **changes: object) -> ViTConfig:

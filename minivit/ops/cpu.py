@@ -90,7 +90,7 @@ def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, 
 
 def layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     """Twin of `functions.layer_norm_backward`: dy (..., D)."""
-    if not _fits(dy, *cache):
+    if not _fits(dy, *cache) or dy.shape != cache.x.shape:
         return fn.layer_norm_backward(dy, cache)
     return _norm_backward(dy, cache, None)
 
@@ -102,7 +102,7 @@ def pre_norm(z: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, La
 
 def pre_norm_backward(dz: Array, dx: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     """Twin of `functions.pre_norm_backward`: dz, dx (..., D)."""
-    if not _fits(dz, dx, *cache) or dz.shape != dx.shape:
+    if not _fits(dz, dx, *cache) or not dz.shape == dx.shape == cache.x.shape:
         return fn.pre_norm_backward(dz, dx, cache)
     return _norm_backward(dx, cache, _rows(dz))
 

@@ -138,3 +138,7 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         if path.exists() and not os.access(path, os.R_OK):
             reason = "you may not read it"
         raise MinivitError(f"{path} cannot be read as a checkpoint ({reason}); restore it or train again") from error
+    except (TypeError, AttributeError) as error:
+        raise MinivitError(
+            f"{path} holds numbers of a type that NumPy has not ({error}); expected float32, so convert it"
+        ) from error

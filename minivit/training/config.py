@@ -3,7 +3,7 @@
     [data]      DataSettings         dataset, data_dir
     [model]     ViTConfig            and `variant`, a name to start from
     [training]  TrainSettings
-    [inputs]    written by a run     class names, and the mean and deviation the images are normalised by
+    [inputs]    written by a run     class names, the mean and deviation the images are normalised by, their fingerprint
 
 Every field has one name wherever it is set: `width = 192` in [model] is `--width 192`.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.data import Splits, channel_statistics
+from minivit.data import Splits, channel_statistics, fingerprint
 from minivit.errors import MinivitError, nearest
 from minivit.fields import parse, types_of
 from minivit.model import ViTConfig, variant
@@ -37,6 +37,7 @@ class Inputs:
     classes: tuple[str, ...]
     mean: tuple[float, ...]  # (C,) in units of [0, 1]
     std: tuple[float, ...]  # (C,)
+    images: str = ""  # the training images' fingerprint; "": of a run from before there was one
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def read_run_config(path: Path) -> RunConfig:
     values = {"skip_unread": False} | _values(path, document)
     inputs = document.get("inputs", {})
     try:
-        facts = Inputs(tuple(inputs["classes"]), tuple(map(float, inputs["mean"])), tuple(map(float, inputs["std"])))
+        mean, std = (tuple(map(float, inputs[name])) for name in ("mean", "std"))
+        facts = Inputs(tuple(inputs["classes"]), mean, std, str(inputs.get("images", "")))
     except (KeyError, TypeError, ValueError) as error:
         raise MinivitError(
             f"{path} has no whole [inputs] section; expected a configuration that a run wrote"
@@ -108,29 +110,33 @@ def fit(values: Values, splits: Splits) -> RunConfig:
             raise MinivitError(
                 f"{name} is {values[name]}, but the images have {fact}; leave {name} out, it follows the data"
             )
+    if twice := sorted({name for name in classes if classes.count(name) > 1}):
+        raise MinivitError(f"the data have several classes of the name {twice[0]!r}; expected one name for each")
     settings: TrainSettings = section_of(TrainSettings, values)
-    if settings.crop_padding > min(images.shape[2:]):
+    if settings.crop_padding >= min(images.shape[2:]):
         size = "x".join(map(str, images.shape[2:]))
         raise MinivitError(
             f"crop_padding is {settings.crop_padding}, but the images are {size}, and would be shifted out of sight; "
             "expected a few pixels, such as 4"
         )
     mean, std = channel_statistics(images)
-    return RunConfig(
-        section_of(DataSettings, values), model_config(values | facts), settings, Inputs(classes, mean, std)
-    )
+    inputs = Inputs(classes, mean, std, fingerprint(splits.train))
+    return RunConfig(section_of(DataSettings, values), model_config(values | facts), settings, inputs)
 
 
 def require_same_images(config: RunConfig, splits: Splits, run: Path, advice: str) -> None:
-    """Raise MinivitError unless the training images are those that `run` began with, by mean and deviation.
+    """Raise MinivitError unless the training images are those that `run` began with, with their labels, in order.
 
-    The number of images tells too little: as many others would do as well, and held-out ones could be among them.
+    The number of images tells too little: as many others would do as well, and held-out ones could be among them. Of
+    runs from before there was a fingerprint, mean and deviation are compared.
     """
-    if not np.allclose(channel_statistics(splits.train.images), (config.inputs.mean, config.inputs.std), rtol=1e-9):
-        raise MinivitError(
-            f"the training images are not those that {run} began with: mean or deviation of their channels differ; "
-            f"{advice}"
-        )
+    if config.inputs.images:
+        same, differs = fingerprint(splits.train) == config.inputs.images, "an image, a label or their order differs"
+    else:
+        found, known = channel_statistics(splits.train.images), (config.inputs.mean, config.inputs.std)
+        same, differs = np.allclose(found, known, rtol=1e-9), "mean or deviation of their channels differ"
+    if not same:
+        raise MinivitError(f"the training images are not those that {run} began with: {differs}; {advice}")
 
 
 def section_of(section: type, values: Values) -> Any:
@@ -177,6 +183,8 @@ def _load(path: Path) -> dict[str, Any]:
         raise MinivitError(f"{path} is not valid TOML: {error}") from error
     except UnicodeDecodeError as error:
         raise MinivitError(f"{path} is no text in UTF-8 (byte {error.start}); save it as such") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists
+        raise MinivitError(f"{path} cannot be read ({error}); expected a configuration in TOML") from error
 
 
 def _values(path: Path, document: dict[str, Any]) -> Values:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from minivit.arrays import Array, to_device, to_host
 from minivit.data import Dataset, normalise
+from minivit.errors import MinivitError
 from minivit.functions import cross_entropy, softmax
 from minivit.model import ViTConfig, ViTParams, vit
 from minivit.ops import choose_ops
@@ -40,6 +42,14 @@ def as_trained(settings: TrainSettings, device: str) -> How:
     batch = 0 if device == "cpu" else min(_AT_ONCE, -(-settings.batch_size // settings.accumulate))
     ops = "reference" if settings.ops == "reference" else "auto"  # the others are auto, each on its own device
     return How(ops, settings.threads, settings.precision, batch)
+
+
+def require_numbers(numbers: Array | float, run: Path) -> None:
+    """Raise MinivitError where the model of `run` gives inf or nan: its parameters are too large."""
+    if not np.isfinite(numbers).all():
+        raise MinivitError(
+            f"the model of {run} gives inf or nan: its parameters are too large; restore its checkpoint or train again"
+        )
 
 
 class Score(NamedTuple):

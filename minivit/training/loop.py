@@ -73,11 +73,12 @@ def _train(config: RunConfig, splits: Splits, run: Path, device: str, resume: bo
                 rows.append(_epoch(state, config, splits, epoch, progress, device, runner, rates))
                 write_metrics(run, rows)
                 checkpoints.save(state, epoch)
-                if epoch == settings.epochs or time.perf_counter() - drawn > _DRAWN_SECONDS:
+                if epoch < settings.epochs and time.perf_counter() - drawn > _DRAWN_SECONDS:
                     save_curves(rows, run / "curves.png")
                     drawn = time.perf_counter()
                 progress.epoch(rows[-1])
             checkpoints.wait()
+        save_curves(rows, run / "curves.png")  # also where all epochs were done before, and a stop left it undrawn
     finally:
         progress.close()
     with np.errstate(over="ignore", invalid="ignore"):

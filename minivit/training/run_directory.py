@@ -25,7 +25,7 @@ from typing import NamedTuple, get_type_hints
 from minivit import __version__
 from minivit.arrays import to_device
 from minivit.errors import MinivitError
-from minivit.files import write_whole
+from minivit.files import expanded, write_whole
 from minivit.model import ViTParams
 from minivit.model.params import map_tree
 from minivit.ops import choose_ops
@@ -68,7 +68,7 @@ def new_run_directory(out: Path | None, dataset: str) -> Path:
     try:
         if out is None:
             return _next_directory(dataset)
-        path = out
+        path = expanded(out)
         if path.exists() and not path.is_dir():
             raise MinivitError(f"{path} is a file; choose another --out, for a directory")
         if path.exists() and any(path.iterdir()):
@@ -83,10 +83,11 @@ def new_run_directory(out: Path | None, dataset: str) -> Path:
 
 def _next_directory(dataset: str) -> Path:
     """Make the first runs/<dataset>-<number> that is not there; of two runs that begin at once, each its own."""
+    Path("runs").mkdir(exist_ok=True)
     for number in itertools.count(1):
         path = Path("runs") / f"{dataset}-{number}"
         with contextlib.suppress(FileExistsError):
-            path.mkdir(parents=True)
+            path.mkdir()
             return path
     raise AssertionError("numbers do not end")
 

@@ -80,8 +80,13 @@ def train_step(
 ) -> StepResult:
     """Learn from images (B, C, H, W), normalised, and labels (B,) at learning rate `rate`; updates `state`.
 
-    key is the address of dropout's masks, which are the same in however many parts the batch is computed.
+    key is the address of dropout's masks, which are the same in however many parts the batch is computed. Raises
+    ValueError unless there is a label for each image, and at least one.
     """
+    if not len(images) == len(labels) > 0:
+        raise ValueError(
+            f"train_step: {len(images)} images and {len(labels)} labels; expected one label for each image"
+        )
     device = "cpu" if isinstance(images, np.ndarray) else "cuda"
     parts = parts_of(len(labels), settings.accumulate, device)
     ops = choose_ops(settings.ops, device)

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from helpers.command import TINY, minivit, picture_folder, refused
+from safetensors.numpy import load_file, save_file
 
 from minivit.cli.main import main
 
@@ -100,6 +101,19 @@ def test_unreadable_images_are_refused_before_anything_is_printed(capsys, traine
     for bad in (tmp_path / "broken.png", tmp_path / "nowhere.png", tmp_path):
         assert str(bad) in refused(capsys, "predict", trained / "run", good, bad)
     assert "--top" in refused(capsys, "predict", trained / "run", good, "--top", 0)
+
+
+def test_parameters_that_are_too_large_are_told(capsys, trained, tmp_path):
+    """Their logits overflow: no accuracy, no probabilities, and no NaN in JSON."""
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    path = run / "checkpoints/model.safetensors"
+    tensors = load_file(path)
+    tensors["head.weight"][...] = 3e38
+    save_file(tensors, path, {"epoch": "1"})
+    image = next((trained / "pictures/test").rglob("*.png"))
+    for words in (("eval", run, "--json"), ("predict", run, image, "--json")):
+        assert "gives inf or nan: its parameters are too large" in refused(capsys, *words)
 
 
 def test_eval_on_other_classes_is_refused(capsys, trained, tmp_path):

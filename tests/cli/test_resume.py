@@ -56,6 +56,13 @@ def test_epochs_are_done_when_the_model_is_written(capsys, tmp_path, pictures, m
     assert same_numbers(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_curves_that_a_stop_left_undrawn_are_drawn(capsys, tmp_path, pictures):
+    folder_run(capsys, pictures, tmp_path / "r")
+    (tmp_path / "r" / "curves.png").unlink()
+    assert minivit(capsys, "train", "--resume", tmp_path / "r").code == 0
+    assert (tmp_path / "r" / "curves.png").stat().st_size > 1000
+
+
 def test_a_precision_that_the_device_has_not_is_refused_when_resuming_too(capsys, tmp_path, pictures):
     folder_run(capsys, pictures, tmp_path / "r")
     path = tmp_path / "r" / "config.toml"

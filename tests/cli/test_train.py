@@ -138,6 +138,32 @@ def test_no_argument_learns_shapes_and_says_so(capsys, tmp_path, monkeypatch):
         assert all(settings[name] == value for name, value in SHAPES_PRESET.items() if name != "epochs")
 
 
+def test_a_variant_that_is_a_flag_wins_over_the_sizes_of_a_file(capsys, tmp_path, pictures):
+    config = tmp_path / "c.toml"
+    config.write_text("[model]\nwidth = 24\ndepth = 1\nheads = 2\nmlp_width = 48\npooling = 'mean'\nimage_size = 16\n")
+    words = ["train", "--dataset", "folder", "--data-dir", pictures, "--epochs", 1, "--config", config]
+    said = minivit(capsys, *words, "--variant", "micro/4", "--depth", 2, "--out", tmp_path / "r").out
+    assert "2 blocks, width 96, 3 heads" in said
+    model = tomllib.loads((tmp_path / "r/config.toml").read_text())["model"]
+    assert (model["mlp_width"], model["patch_size"], model["pooling"]) == (384, [4, 4], "mean")
+    assert model["image_size"] == [16, 16]
+
+
+def test_a_model_without_end_is_refused_as_one_that_does_not_fit(capsys, tmp_path, monkeypatch, pictures):
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, "train", "--dataset", "folder", "--data-dir", pictures, *TINY, "--width", 10**18)
+    assert "the memory does not suffice" in line
+    assert "choose a smaller model" in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_runs_that_lead_nowhere_are_told(capsys, tmp_path, monkeypatch, pictures):
+    """A link to a disk that is not there; once it was tried for ever."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to(tmp_path / "disk" / "runs")
+    assert "runs cannot be made" in refused(capsys, "train", "--dataset", "folder", "--data-dir", pictures, *TINY)
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [

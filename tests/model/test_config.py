@@ -165,3 +165,9 @@ def test_a_hint_about_sincos_can_be_followed(share, heads):
         return
     hint = re.search(r"at least 8; (\d+) would work$", refusal(width=width, heads=heads, positions="sincos"))
     ViTConfig(width=int(hint[1]), heads=heads, positions="sincos")
+
+
+def test_a_hint_is_found_at_once_however_large_the_numbers():
+    assert "5 or 8 heads would work" in refusal(width=10**12, heads=7)
+    assert "1 or 1000000000039 heads would work" in refusal(width=10**12 + 39, heads=7)  # a prime
+    assert "96 heads would work" in refusal(width=96, heads=10**30)

@@ -94,6 +94,15 @@ def test_wrong_shapes_get_the_sentence_of_the_readable_function():
         cpu.multi_head_attention(*CASES["multi_head_attention"].args[:5], 4)
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3)])
+def test_nothing_is_read_beyond_a_gradient_of_another_shape(shape):
+    cache = cpu.layer_norm(random(1, 2, 4), random(2, 4), random(3, 4))[1]
+    with pytest.raises(ValueError, match="broadcast"):
+        cpu.layer_norm_backward(random(4, *shape), cache)
+    with pytest.raises(ValueError, match="broadcast"):
+        cpu.pre_norm_backward(random(4, *shape), random(5, *shape), cache)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 def test_a_stream_that_went_two_ways(dtype):
     z, dz, dx = (untidy(random(i, 2, 5, 7)).astype(dtype) for i in range(3))

@@ -108,6 +108,18 @@ def test_a_checkpoint_that_could_not_be_written_is_told(tmp_path, state, by):
             checkpoints.save(state, 2) if by == "save" else checkpoints.wait()
 
 
+def test_numbers_of_a_type_that_numpy_has_not_are_told(tmp_path, state, monkeypatch):
+    """bfloat16, which PyTorch saves."""
+    save_checkpoint(tmp_path, state, CONFIG, 1)
+
+    def none(*_, **__):
+        raise TypeError("data type 'bfloat16' not understood")
+
+    monkeypatch.setattr("safetensors.safe_open", none)
+    with pytest.raises(MinivitError, match=r"holds numbers of a type that NumPy has not .*bfloat16.* float32"):
+        load_params(tmp_path / MODEL, CONFIG)
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "missing"])
 def test_a_damaged_model_file_is_refused_in_a_sentence(tmp_path, state, damage):
     save_checkpoint(tmp_path, state, CONFIG, 1)

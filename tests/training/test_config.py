@@ -47,9 +47,14 @@ def test_a_misspelt_field_is_refused_in_python_too(name, meant):
 
 
 def test_images_are_not_shifted_out_of_sight():
-    fit({"crop_padding": 8}, splits())
-    with pytest.raises(MinivitError, match="crop_padding is 9, but the images are 8x12, and would be shifted out of"):
-        fit({"crop_padding": 9}, splits())
+    fit({"crop_padding": 7}, splits())
+    with pytest.raises(MinivitError, match="crop_padding is 8, but the images are 8x12, and would be shifted out of"):
+        fit({"crop_padding": 8}, splits())
+
+
+def test_classes_of_one_name_are_refused_before_anything_is_trained():
+    with pytest.raises(MinivitError, match="several classes of the name 'cat'; expected one name for each"):
+        fit({}, splits(classes=("cat", "dog", "cat")))
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
@@ -64,6 +69,19 @@ def test_a_run_from_before_there_was_a_choice_computed_all_tokens(tmp_path):
     text = path.read_text()
     assert "skip_unread = true\n" in text
     assert not read_run_config(written(tmp_path, text.replace("skip_unread = true\n", ""))).training.skip_unread
+
+
+@pytest.mark.parametrize(
+    "text", ["[training]\nseed = " + 5001 * "1", 2000 * "[", "[training]\nlearning_rate = " + 400 * "1"]
+)
+def test_numbers_without_end_are_refused(tmp_path, text):
+    with pytest.raises(MinivitError, match=r"c\.toml"):
+        read_values(written(tmp_path, text))
+
+
+def test_an_integer_that_nothing_can_have_is_refused():
+    with pytest.raises(MinivitError, match=r"epochs is '10+'; expected an integer under 2\*\*64"):
+        parse("epochs", int, "1" + 330 * "0")
 
 
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):

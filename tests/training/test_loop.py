@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.tiny_run import tiny_run
 
-from minivit.data import Splits, channel_statistics
+from minivit.data import Splits, channel_statistics, fingerprint
 from minivit.errors import MinivitError
 from minivit.model import flatten, init_params
 from minivit.randomness import Key, generator
@@ -163,16 +163,27 @@ def test_what_is_no_number_any_more_is_named(name: str, value: float) -> None:
         loop._demand_finite(name, value, "at epoch 1, step 2", TrainSettings())
 
 
-@pytest.mark.parametrize("change", ["another", "one fewer and one more"])
-def test_a_run_goes_on_with_its_own_images_alone(tmp_path: Any, change: str) -> None:
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("change", ["another", "one fewer and one more", "labels", "order"])
+def test_a_run_goes_on_with_its_own_images_alone(tmp_path: Any, change: str, old: bool) -> None:
+    """A run from before there was a fingerprint knows them by mean and deviation."""
     config, splits = fitted(*tiny_run(epochs=2))
+    known = "" if old else fingerprint(splits.train)
+    config = dataclasses.replace(config, inputs=dataclasses.replace(config.inputs, images=known))
     loop.train(dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1)), splits, tmp_path)
-    images = splits.train.images.copy()
+    images, labels = splits.train.images.copy(), splits.train.labels.copy()
     if change == "another":
         images[0] = 255 - images[0]
+    elif change == "order":
+        images, labels = images[::-1], labels[::-1]
+    elif change == "labels":
+        labels[0] = 1 - labels[0]
     else:
         images = np.concatenate([images[1:], splits.test.images[:1]])
-    others: Splits = splits._replace(train=splits.train._replace(images=images))
-    with pytest.raises(MinivitError, match=r"the training images are not those that .* began with"):
+    others: Splits = splits._replace(train=splits.train._replace(images=images, labels=labels))
+    if old and change in ("labels", "order"):
+        loop.train(config, others, tmp_path, resume=True)
+        return
+    with pytest.raises(MinivitError, match=r"the training images are not those that .* began with: (an image|mean)"):
         loop.train(config, others, tmp_path, resume=True)
     loop.train(config, splits, tmp_path, resume=True)

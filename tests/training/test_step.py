@@ -48,6 +48,14 @@ def test_accumulation_equals_one_large_batch(parts):
     assert error <= 1e-13
 
 
+@pytest.mark.parametrize(("images", "labels"), [(7, 3), (3, 7), (0, 0)])
+def test_every_image_has_a_label(images, labels):
+    state = fresh_state(init_params(CONFIG, 3), TrainSettings())
+    given = batch()
+    with pytest.raises(ValueError, match=f"{images} images and {labels} labels; expected one label for each image"):
+        train_step(state, given[0][:images], given[1][:labels], CONFIG, TrainSettings(), 0.0)
+
+
 def test_the_gradient_is_fresh_in_every_step():
     settings = TrainSettings(learning_rate=1e-9)
     state, _ = after(settings, steps=1)

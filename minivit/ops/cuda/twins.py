@@ -92,7 +92,7 @@ def layer_norm(x: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, 
 def layer_norm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     """Twin of `functions.layer_norm_backward`: dy (..., D)."""
     dy = array_module(dy).ascontiguousarray(dy)
-    if not stored(dy, cache.x, cache.g):
+    if not stored(dy, cache.x, cache.g) or dy.shape != cache.x.shape:
         return fn.layer_norm_backward(dy, cache)
     return _norm_backward(dy, cache, None)
 
@@ -105,7 +105,7 @@ def pre_norm(z: Array, g: Array, b: Array, eps: float = 1e-6) -> tuple[Array, La
 def pre_norm_backward(dz: Array, dx: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     """Twin of `functions.pre_norm_backward`: dz, dx (..., D)."""
     dz, dx = (array_module(d).ascontiguousarray(d) for d in (dz, dx))
-    if not stored(dz, dx, cache.x, cache.g) or dz.shape != dx.shape:
+    if not stored(dz, dx, cache.x, cache.g) or not dz.shape == dx.shape == cache.x.shape:
         return fn.pre_norm_backward(dz, dx, cache)
     return _norm_backward(dx, cache, dz)
 
