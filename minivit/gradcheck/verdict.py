@@ -95,6 +95,9 @@ def _of_shapes(found: Array, expected: Array, clues: Clues) -> str:
         return f"{said}: its axes are in the wrong order: transpose it by {axes}"
     extra = found.ndim - expected.ndim
     if extra > 0:
+        if _kept_an_axis(found, expected, clues):
+            too_many = "an axis of length 1" if extra == 1 else f"{extra} axes of length 1"
+            return f"{said}: the right numbers, with {too_many} too many: keepdims=True?"
         summed = found.sum(tuple(range(extra)))
         if _same(summed, expected, clues.precise):
             over = "the batch" if extra == 1 else f"the first {extra} axes"
@@ -106,6 +109,15 @@ def _of_shapes(found: Array, expected: Array, clues: Clues) -> str:
         if kept and _same(found.sum(kept, keepdims=True), expected, clues.precise):
             return f"{said}: not summed over {' and '.join(f'axis {i}' for i in kept)}, which was broadcast"
     return said
+
+
+def _kept_an_axis(found: Array, expected: Array, clues: Clues) -> bool:
+    """Whether found is right but for axes of length 1 too many, and not those of a batch of one image."""
+    lead = found.ndim - expected.ndim
+    if clues.dy.ndim > lead and found.shape[:lead] == clues.dy.shape[:lead] == (1,) * lead:
+        return False  # summed or not, it is the same
+    longer = [n for n in found.shape if n != 1] == [n for n in expected.shape if n != 1]
+    return longer and _same(found.reshape(expected.shape), expected, clues.precise)
 
 
 def _ignores_dy(found: Array, expected: Array, clues: Clues) -> str:
@@ -224,11 +236,22 @@ def _partly(found: Array, expected: Array, clues: Clues) -> str:
         others = tuple(i for i in range(wrong.ndim) if i != axis)
         along = wrong.any(others)
         if along.sum() < along.size and np.array_equal(along, wrong.all(others)):
-            where = ", ".join(str(i) for i in np.flatnonzero(along)[:6]) + (", ..." if along.sum() > 6 else "")
-            return f"right but for index {where} of {_axis(axis, clues)}{how}"
+            if 2 * along.sum() > along.size:  # then the few that are right say more
+                return (
+                    f"right only for index {_listed(~along)} of {_axis(axis, clues)}{how.replace('where', 'elsewhere')}"
+                )
+            return f"right but for index {_listed(along)} of {_axis(axis, clues)}{how}"
     return (
         f"right in {wrong.size - count} of {wrong.size} numbers; first wrong at {_numbers(np.argwhere(wrong)[0])}{how}"
     )
+
+
+def _listed(chosen: Array) -> str:
+    """The indices where chosen (n,) is True: 0, 3, 4 or 16 to 23."""
+    indices = [int(i) for i in np.flatnonzero(chosen)]
+    if len(indices) > 3 and indices[-1] - indices[0] == len(indices) - 1:
+        return f"{indices[0]} to {indices[-1]}"
+    return ", ".join(map(str, indices[:6])) + (", ..." if len(indices) > 6 else "")
 
 
 def _nearly(found: Array, expected: Array, clues: Clues) -> str:

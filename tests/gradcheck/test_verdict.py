@@ -110,6 +110,12 @@ PATTERNS = {
         "x",
         "right but for index 0 of axis 1 (T), where it is 0",
     ),
+    "the lesser part of it": (
+        LINEAR,
+        lambda g, dy, c: {"x": g["x"] * (np.arange(5) > 2)[:, None]},
+        "x",
+        "right only for index 3, 4 of axis 1 (T), elsewhere it is 0",
+    ),
     "some numbers": (
         LINEAR,
         lambda g, dy, c: {"w": g["w"] + np.eye(4, 6)[:, :1]},
@@ -163,9 +169,27 @@ SHAPES = [
         "has shape (3, 5, 6) where the argument has (6,): not summed over the first 2 axes",
     ),
     (
-        lambda g, dy, c: {"b": g["b"][None]},
+        lambda g, dy, c: {"b": dy.sum((0, 1), keepdims=True)[0]},
         "b",
-        "has shape (1, 6) where the argument has (6,): not summed over the batch",
+        "has shape (1, 6) where the argument has (6,): the right numbers, with an axis of length 1 too many: "
+        "keepdims=True?",
+    ),
+    (
+        lambda g, dy, c: {"b": dy.sum((0, 1), keepdims=True)},
+        "b",
+        "has shape (1, 1, 6) where the argument has (6,): the right numbers, with 2 axes of length 1 too many: "
+        "keepdims=True?",
+    ),
+    (
+        lambda g, dy, c: {"x": g["x"][:, :, None]},
+        "x",
+        "has shape (3, 5, 1, 4) where the argument has (3, 5, 4): "
+        "the right numbers, with an axis of length 1 too many: keepdims=True?",
+    ),
+    (
+        lambda g, dy, c: {"b": dy.mean((0, 1), keepdims=True)[0]},
+        "b",
+        "has shape (1, 6) where the argument has (6,)",
     ),
     (
         lambda g, dy, c: {"x": g["x"].reshape(15, 4)},
@@ -180,6 +204,25 @@ SHAPES = [
 @pytest.mark.parametrize(("change", "tensor", "verdict"), SHAPES)
 def test_shapes(change, tensor, verdict):
     assert said(LINEAR, change, tensor) == verdict
+
+
+def test_a_single_number_in_an_array_is_told_its_shape():
+    def scaled(x, scale):
+        return x * scale, (x, scale)
+
+    def broken(dy, cache):
+        return dy * cache[1], np.array([(dy * cache[0]).sum()])
+
+    verdict = check(scaled, broken, (random(1, 3, 5), np.array(0.7)))["dscale"].verdict
+    assert verdict.endswith(
+        "(1,) where the argument has (): the right numbers, with an axis of length 1 too many: keepdims=True?"
+    )
+
+
+def test_of_a_batch_of_one_image_the_axis_may_not_have_been_summed():
+    f, f_backward, args = LINEAR
+    report = check(f, lambda dy, c: (*f_backward(dy, c)[:2], dy.sum(1)), (args[0][:1], *args[1:]))
+    assert report["db"].verdict.endswith("not summed over the batch")
 
 
 def test_a_broadcast_argument_whose_gradient_was_not_summed():

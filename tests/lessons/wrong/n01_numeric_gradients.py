@@ -136,7 +136,7 @@ WRONG = {
         ((not_divided,), "off by the factor 1e-30 = h"),
         ((turned,), "transposed"),
         ((without_dy,), "= 1 / dy"),
-        ((not_restored,), "right but for index"),
+        ((not_restored,), "right only for index 0 of axis 1"),
         ((real_part,), "it is the imaginary part of y that is divided by h"),
         ((left_complex,), "the gradient is complex"),
         ((one_cast,), "raised"),

@@ -55,7 +55,7 @@ WRONG = {
         ((prepare_by(transpose=False),), "transpose it by (2, 0, 1)"),
         ((prepare_by(corner=True),), "wrong: at"),
         ((prepare_by(pick=True),), "wrong: at"),
-        ((prepare_by(swapped=True),), "right but for index"),
+        ((prepare_by(swapped=True),), "right only for index 2 of axis 0"),
         ((lambda image, size, mean, std: prepare(image, size, mean, np.multiply(std, 255)),), "factor 0.00392157"),
     ],
     "10.2": [
