@@ -7,12 +7,15 @@ is known: that of a function with the same slip.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minivit.gradcheck import Report
+from minivit.gradcheck.catalog import normal
+from minivit.gradcheck.derivative import is_float
 from minivit.gradcheck.trial import copied
 from minivit.lessons.exercise import Exercise
 
@@ -20,12 +23,16 @@ Slip = tuple[str, Callable[..., Any]]  # what is wrong, and a function that retu
 
 
 def naming_slips(
-    exercise: Exercise, cases: Sequence[Sequence[Any]], slips: Sequence[Slip], names: Sequence[str] = ("result",)
+    exercise: Exercise,
+    cases: Sequence[Sequence[Any]],
+    slips: Sequence[Slip],
+    names: Sequence[str] = ("result",),
+    tolerance: float = 1e-12,
 ) -> Exercise:
     """The exercise, with the words of the first slip whose results are those of the attempt in all cases.
 
     cases: tuples of arguments. names: of the results, as the exercise has them; ("y",) for a pair, whose slips
-    return y alone.
+    return y alone. tolerance: results that differ by less are the same.
     """
     several, is_pair = len(names) > 1, len(exercise.answer) > 1
 
@@ -37,10 +44,44 @@ def naming_slips(
         if tensor not in names:
             return ""
         i = names.index(tensor)
-        found = results(attempt, i, first=is_pair)
-        return next((words for words, wrong in slips if all(map(_alike, found, results(wrong, i)))), "")
+        return _words_for(results(attempt, i, first=is_pair), slips, lambda wrong: results(wrong, i), tolerance)
 
     return explained(exercise, explain)
+
+
+def naming_gradient_slips(exercise: Exercise, cases: Sequence[Sequence[Any]], slips: Sequence[Slip]) -> Exercise:
+    """As `naming_slips`, for the gradients of a pair; a slip is a backward pass for the answer's forward pass."""
+    forward = exercise.answer[0]
+    parameters = zip(
+        inspect.signature(forward).parameters, cases[0], strict=False
+    )  # what has a default may be left out
+    names = [f"d{name}" for name, a in parameters if is_float(a)]
+
+    def gradients(i: int, f: Callable[..., Any], f_backward: Callable[..., Any]) -> list[Any]:
+        found = []
+        for seed, args in enumerate(cases):
+            y, cache = f(*copied(tuple(args)))
+            given = f_backward(normal(seed, *np.shape(y)), cache)
+            found.append(given[i] if len(names) > 1 else given)
+        return found
+
+    def explain(tensor: str, *attempt: Callable[..., Any]) -> str:
+        if tensor not in names:
+            return ""
+        i = names.index(tensor)
+        return _words_for(gradients(i, *attempt), slips, lambda wrong: gradients(i, forward, wrong), 1e-12)
+
+    return explained(exercise, explain)
+
+
+def _words_for(
+    found: list[Any], slips: Sequence[Slip], results: Callable[[Callable[..., Any]], list[Any]], tolerance: float
+) -> str:
+    """The words of the first slip whose results are those that were found, or ""."""
+    for words, wrong in slips:
+        if all(_alike(a, b, tolerance) for a, b in zip(found, results(wrong), strict=True)):
+            return words
+    return ""
 
 
 def explained(exercise: Exercise, explain: Callable[..., str]) -> Exercise:
@@ -57,9 +98,15 @@ def explained(exercise: Exercise, explain: Callable[..., str]) -> Exercise:
     return exercise._replace(judge=judge)
 
 
-def _alike(a: Any, b: Any) -> bool:
+def _alike(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether two results are the same; what is not finite is so in both, be it inf or nan."""
     try:
         a, b = np.asarray(a), np.asarray(b)
     except (TypeError, ValueError):  # a tuple of arrays of several shapes, say
         return False
-    return a.shape == b.shape and a.dtype.kind in "fiu" and bool(np.allclose(a, b, rtol=1e-12, atol=1e-12))
+    if a.shape != b.shape or a.dtype.kind not in "fiu":
+        return False
+    finite = np.isfinite(a)
+    return np.array_equal(finite, np.isfinite(b)) and bool(
+        np.allclose(a[finite], b[finite], rtol=tolerance, atol=tolerance)
+    )

@@ -4,7 +4,7 @@ import numpy as np
 
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import function_exercise, pair_exercise
-from minivit.lessons.slips import explained, naming_slips
+from minivit.lessons.slips import explained, naming_gradient_slips, naming_slips
 
 CASES = ((normal(1, 3), 0.7), (normal(2, 4), 0.2))
 SHARED = naming_slips(
@@ -50,6 +50,43 @@ def test_a_pair_s_y_may_show_a_slip():
     found = verdicts(exercise, lambda x: (x.mean(1), x), lambda dy, x: dy[:, None] / 5 + 0 * x)
     assert found["y"] == "a mean, not a sum"
     assert set(verdicts(exercise, *exercise.answer).values()) == {"right"}
+
+
+def test_a_pair_s_gradients_may_show_a_slip_whatever_their_cache_is():
+    cases = ((normal(3, 4), normal(4, 4)), (normal(5, 2, 3), normal(6, 2, 3)))
+
+    def product(x, w):
+        return x * w, (x, w)
+
+    def without_w(dy, cache):
+        return dy, dy * cache[0]
+
+    exercise = naming_gradient_slips(
+        pair_exercise("a product", product, lambda dy, c: (dy * c[1], dy * c[0]), *cases),
+        cases,
+        [("w is missing", without_w), ("another slip", lambda dy, c: (dy * c[1], -dy * c[0]))],
+    )
+
+    def mine(x, w):
+        return w * x, {"x": x, "w": w}
+
+    found = verdicts(exercise, mine, lambda dy, c: (dy, dy * c["x"]))
+    assert found == {"dx": "w is missing", "dw": "right", "y": "right"}
+    found = verdicts(exercise, mine, lambda dy, c: (dy * c["w"], -dy * c["x"]))
+    assert found == {"dx": "right", "dw": "another slip", "y": "right"}
+    assert set(verdicts(exercise, *exercise.answer).values()) == {"right"}
+
+
+def test_what_is_not_finite_may_be_a_slip():
+    cases = ((np.array([1.0, 2.0]),), (np.array([1000.0, 1.0]),))
+    exercise = naming_slips(
+        function_exercise("a ratio", lambda x: np.exp(x - x.max()), *cases),
+        cases,
+        [("exp overflows", lambda x: np.exp(x) / np.exp(x.max()))],
+    )
+    with np.errstate(all="ignore"):
+        assert verdicts(exercise, lambda x: np.exp(x) / np.exp(x).max()) == {"result": "exp overflows"}
+        assert verdicts(exercise, lambda x: np.exp(x) * np.nan) == {"result": "2 of 2 numbers are not finite"}
 
 
 def test_an_attempt_is_given_copies():

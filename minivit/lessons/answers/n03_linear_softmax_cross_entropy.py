@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from minivit.arrays import Array
-from minivit.functions import cross_entropy, cross_entropy_backward
+from minivit.functions import cross_entropy, cross_entropy_backward, softmax
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import pair_exercise
+from minivit.lessons.slips import Slip, naming_gradient_slips, naming_slips
 
 
 def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Any]:
@@ -55,14 +56,61 @@ def log_softmax_backward(dy: Array, cache: Any) -> Array:
     return dy - np.exp(y) * np.sum(dy, axis=-1, keepdims=True)
 
 
+_SMOOTHED_CASES = (
+    (normal(1, 3, 5), np.array([4, 0, 2]), 0.1),
+    (normal(2, 2, 7, scale=3.0), np.array([1, 6]), 0.3),
+    (normal(9, 2, 4) + 1000.0, np.array([3, 0]), 0.2),  # exp overflows
+    (normal(10, 2, 4) + 800.0 * np.eye(4)[[3, 0]], np.array([3, 0]), 0.2),  # p underflows, and its target is not 0
+)
+
+
+def _cost(log_p: Array, labels: Array, own: float, others: float) -> Any:
+    """The mean cost of log_p (B, C) for a target `own` at the labels (B,), and `others` elsewhere."""
+    t = np.where(labels[:, None] == np.arange(log_p.shape[1]), own, others)
+    return -np.sum(t * log_p) / len(log_p)
+
+
+def _smoothed_cost(log_p: Array, labels: Array, smoothing: float) -> Any:
+    share = smoothing / log_p.shape[1]
+    return _cost(log_p, labels, 1.0 - smoothing + share, share)
+
+
+def _to_the_others(x: Array, labels: Array, s: float) -> Any:
+    return _cost(log_softmax(x)[0], labels, 1.0 - s, s / (x.shape[1] - 1))
+
+
+_SMOOTHING_SLIPS: list[Slip] = [
+    (
+        "exp overflows: take each row's maximum off its logits first",
+        lambda x, labels, s: _smoothed_cost(np.log(np.exp(x) / np.exp(x).sum(1, keepdims=True)), labels, s),
+    ),
+    (
+        "p underflows to 0, and log(0) is -inf: log p is z - log(sum(exp(z)))",
+        lambda x, labels, s: _smoothed_cost(np.log(softmax(x)[0]), labels, s),
+    ),
+    ("the smoothing is missing: these are targets of 0 and 1", lambda x, labels, s: cross_entropy(x, labels)[0]),
+    ("s is spread over the other classes; expected s / C for each of all C, the label's too", _to_the_others),
+    (
+        "t is not scaled by 1 - s: here the targets of an image sum to 1 + s",
+        lambda x, labels, s: _cost(log_softmax(x)[0], labels, 1.0 + s / x.shape[1], s / x.shape[1]),
+    ),
+]
+
 EXERCISES = {
-    "3.1": pair_exercise(
-        "label smoothing",
-        smoothed_cross_entropy,
-        smoothed_cross_entropy_backward,
-        (normal(1, 3, 5), np.array([4, 0, 2]), 0.1),
-        (normal(2, 2, 7, scale=3.0), np.array([1, 6]), 0.3),
-        (normal(9, 2, 4) + 1000.0, np.array([3, 0]), 0.2),  # exp overflows
+    "3.1": naming_gradient_slips(
+        naming_slips(
+            pair_exercise("label smoothing", smoothed_cross_entropy, smoothed_cross_entropy_backward, *_SMOOTHED_CASES),
+            _SMOOTHED_CASES,
+            _SMOOTHING_SLIPS,
+            names=("y",),
+        ),
+        _SMOOTHED_CASES,
+        [
+            (
+                "log p stands where p belongs: p - t",
+                lambda dloss, cache: dloss * (np.log(cache[0]) - cache[1]) / len(cache[0]),
+            )
+        ],
     ),
     "3.2": pair_exercise(
         "the temperature",

@@ -62,7 +62,7 @@ EXERCISES = {
         "the derivative by eps",
         norm_of_eps,
         norm_of_eps_backward,
-        (normal(5, 2, 3, 7, scale=0.3), np.array(0.05)),
+        (normal(5, 3, 4, 7, scale=0.3), np.array(0.05)),  # no axis of length 2: a forgotten half is no axis
         (normal(10, 4, 5), np.array(0.3)),
     ),
     "4.3": function_exercise(

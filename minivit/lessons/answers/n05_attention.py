@@ -11,6 +11,7 @@ from minivit.arrays import Array
 from minivit.functions import softmax
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import pair_exercise
+from minivit.lessons.slips import Slip, naming_slips
 
 MASKED = -1e30  # a score whose exponential is exactly 0; finite, as float32 goes on to 3e38
 
@@ -72,15 +73,34 @@ _FAR = (
     normal(19, 3, 4, scale=0.1) + np.array([20.0, 0.0, 0.0, 0.0]),
     normal(20, 5, 4, scale=0.1) - np.where(_SOME[0], 20.0, -20.0)[:, None] * np.array([1.0, 0.0, 0.0, 0.0]),
 )
+# All scores are about 1000: exp overflows.
+_LARGE = (
+    normal(22, 3, 4, scale=0.1) + np.array([50.0, 0.0, 0.0, 0.0]),
+    normal(23, 5, 4, scale=0.1) + np.array([40.0, 0.0, 0.0, 0.0]),
+)
+_MASKED_CASES = (
+    (normal(1, 3, 5, 4), normal(2, 3, 5, 4), normal(3, 3, 5, 7), np.tri(5, dtype=bool)),
+    (normal(4, 3, 4, scale=3.0), normal(5, 5, 4), normal(6, 5, 6), _SOME),
+    (*_FAR, normal(21, 5, 6), np.tile(_SOME[0], (3, 1))),
+    (*_LARGE, normal(24, 5, 6), _SOME),
+)
+
+
+def _without_maximum(q: Array, k: Array, v: Array, mask: Array) -> Array:
+    e = np.exp(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) * mask
+    return e / e.sum(-1, keepdims=True) @ v
+
+
+_MASKING_SLIPS: list[Slip] = [
+    ("exp overflows: take each row's maximum off its scores first, as softmax does", _without_maximum)
+]
 
 EXERCISES = {
-    "5.1": pair_exercise(
-        "masking",
-        masked_attention,
-        masked_attention_backward,
-        (normal(1, 3, 5, 4), normal(2, 3, 5, 4), normal(3, 3, 5, 7), np.tri(5, dtype=bool)),
-        (normal(4, 3, 4, scale=3.0), normal(5, 5, 4), normal(6, 5, 6), _SOME),
-        (*_FAR, normal(21, 5, 6), np.tile(_SOME[0], (3, 1))),
+    "5.1": naming_slips(
+        pair_exercise("masking", masked_attention, masked_attention_backward, *_MASKED_CASES),
+        _MASKED_CASES,
+        _MASKING_SLIPS,
+        names=("y",),
     ),
     "5.2": pair_exercise(
         "the merged projection",

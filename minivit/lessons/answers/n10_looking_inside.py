@@ -9,6 +9,7 @@ import numpy as np
 from minivit.arrays import Array
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import function_exercise
+from minivit.lessons.slips import Slip, naming_slips
 
 
 def prepare(image: Array, size: int, mean: Sequence[float], std: Sequence[float]) -> Array:
@@ -50,6 +51,28 @@ _PIXELS = np.random.default_rng(0).integers(
     0, 256, (22, 14, 3), np.uint8
 )  # what is cut off is even: "centred" has one meaning
 _LABELS = np.array([0, 3, 1, 1, 2, 0, 3, 2, 1])
+_PROBE_CASES = (
+    (normal(1, 9, 5) + 1.0, _LABELS, 4, 0.7),
+    (normal(5, 8, 3), _LABELS[1:], 6, 0.05),  # no image of the last two classes
+)
+
+
+def _probe_of_0_and_1(features: Array, labels: Array, classes: int, ridge: float) -> tuple[Array, Array]:
+    w, b = linear_probe(features, labels, classes, ridge)
+    return w / 2.0, (b + 1.0) / 2.0  # t -> (t + 1) / 2
+
+
+def _probe_not_centred(features: Array, labels: Array, classes: int, ridge: float) -> tuple[Array, Array]:
+    targets = np.where(np.arange(classes) == labels[:, None], 1.0, -1.0)
+    w = np.linalg.solve(features.T @ features + ridge * np.eye(features.shape[1]), features.T @ targets)
+    return w, targets.mean(0) - features.mean(0) @ w
+
+
+_PROBE_SLIPS: list[Slip] = [
+    ("these are targets of 0 and 1: they have to be +1 and -1", _probe_of_0_and_1),
+    ("features and targets are not centred: take their means off first", _probe_not_centred),
+    ("the ridge is missing: ridge * I is added to X_c' X_c", lambda x, labels, n, _: linear_probe(x, labels, n, 0.0)),
+]
 
 EXERCISES = {
     "10.1": function_exercise(
@@ -60,13 +83,12 @@ EXERCISES = {
         tolerance=1e-5,  # float32 will do
         names=("image",),
     ),
-    "10.2": function_exercise(
-        "a linear probe",
-        linear_probe,
-        (normal(1, 9, 5) + 1.0, _LABELS, 4, 0.7),
-        (normal(5, 8, 3), _LABELS[1:], 6, 0.05),  # no image of the last two classes
+    "10.2": naming_slips(
+        function_exercise("a linear probe", linear_probe, *_PROBE_CASES, tolerance=1e-10, names=("weight", "bias")),
+        _PROBE_CASES,
+        _PROBE_SLIPS,
+        ("weight", "bias"),
         tolerance=1e-10,
-        names=("weight", "bias"),
     ),
     "10.3": function_exercise(
         "another resolution",

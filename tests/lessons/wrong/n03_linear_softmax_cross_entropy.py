@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minivit.functions import softmax
 from minivit.lessons.answers.n03_linear_softmax_cross_entropy import (
     log_softmax,
     log_softmax_backward,
@@ -111,14 +112,35 @@ def smoothing_without_maximum(logits, labels, smoothing):
     return -np.sum(t * np.log(p)) / len(logits), (p, t)
 
 
+def smoothing_by_log_of_p(logits, labels, smoothing):
+    t = (labels[:, None] == np.arange(logits.shape[1])) * (1 - smoothing) + smoothing / logits.shape[1]
+    t = t.astype(logits.real.dtype)
+    p, _ = softmax(logits)
+    return -np.sum(t * np.log(p)) / len(logits), (p, t)
+
+
+def smoothing_on_top(logits, labels, smoothing):
+    t = (labels[:, None] == np.arange(logits.shape[1])) + smoothing / logits.shape[1]
+    t = t.astype(logits.real.dtype)
+    log_p, _ = log_softmax(logits)
+    return -np.sum(t * log_p) / len(logits), (np.exp(log_p), t)
+
+
+def smoothing_on_top_backward(dloss, cache):
+    p, t = cache
+    return dloss * (p * t.sum(-1, keepdims=True) - t) / len(p)
+
+
 WRONG = {
     "3.1": [
-        ((smoothing_without_maximum, smoothed_cross_entropy_backward), "not finite"),
-        ((smoothing_forgotten, smoothed_cross_entropy_backward), "wrong: it is"),
-        ((smoothing_over_the_others, smoothed_cross_entropy_backward), "wrong: it is"),
+        ((smoothing_without_maximum, smoothed_cross_entropy_backward), "exp overflows: take each row's maximum"),
+        ((smoothing_by_log_of_p, smoothed_cross_entropy_backward), "p underflows to 0, and log(0) is -inf"),
+        ((smoothing_forgotten, smoothed_cross_entropy_backward), "the smoothing is missing"),
+        ((smoothing_over_the_others, smoothed_cross_entropy_backward), "s is spread over the other classes"),
+        ((smoothing_on_top, smoothing_on_top_backward), "t is not scaled by 1 - s"),
         ((smoothed_cross_entropy, smoothing_summed), "= B"),
         ((smoothed_cross_entropy, smoothing_sign), "the sign is wrong"),
-        ((smoothed_cross_entropy, smoothing_log_probabilities), "sums to 0"),
+        ((smoothed_cross_entropy, smoothing_log_probabilities), "log p stands where p belongs"),
         ((smoothed_cross_entropy, smoothing_without_dloss), "dy is ignored"),
     ],
     "3.2": [

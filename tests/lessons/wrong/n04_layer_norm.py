@@ -49,7 +49,7 @@ WRONG = {
     ],
     "4.2": [
         ((norm_of_eps, eps_sign), "the sign is wrong"),
-        ((norm_of_eps, eps_without_half), "off by the factor 2"),
+        ((norm_of_eps, eps_without_half), "off by the factor 2\n"),
         ((norm_of_eps, eps_of_three_axes_only), "raised"),
         ((norm_of_eps, eps_not_summed), "not summed"),
     ],

@@ -33,6 +33,12 @@ def mask_with_score_minus_5(q, k, v, mask):
     return p @ v, (q, k, v, p)
 
 
+def mask_without_maximum(q, k, v, mask):
+    e = np.where(mask, np.exp(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])), 0.0)
+    p = e / e.sum(-1, keepdims=True)
+    return p @ v, (q, k, v, p)
+
+
 def mask_the_other_way_round(q, k, v, mask):
     return masked_attention(q, k, v, ~mask | np.eye(*mask.shape, dtype=bool))
 
@@ -159,6 +165,7 @@ WRONG = {
         ((masked_attention, mask_forgotten_in_backward), "right only for index 2 of axis 0 (T)"),
         ((masked_attention, mask_without_scale_in_backward), "off by the factor 2 = sqrt(D_h)"),
         ((masked_attention, mask_with_p_not_transposed), "wrong: at"),
+        ((mask_without_maximum, masked_attention_backward), "exp overflows: take each row's maximum"),
         ((mask_by_changing_the_scores, masked_attention_backward), "k was changed"),
     ],
     "5.2": [

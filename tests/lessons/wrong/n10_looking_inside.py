@@ -59,10 +59,10 @@ WRONG = {
         ((lambda image, size, mean, std: prepare(image, size, mean, np.multiply(std, 255)),), "factor 0.00392157"),
     ],
     "10.2": [
-        ((probe_by(zero_targets=True),), "off by the factor 0.5"),
-        ((probe_by(centred=False),), "each row of the right result sums to 0"),
+        ((probe_by(zero_targets=True),), "these are targets of 0 and 1: they have to be +1 and -1"),
+        ((probe_by(centred=False),), "features and targets are not centred"),
         ((probe_by(transposed=True),), "transposed"),
-        ((probe_by(ridge_factor=0.0),), "wrong: at"),
+        ((probe_by(ridge_factor=0.0),), "the ridge is missing"),
         (
             (lambda x, labels, classes, ridge: linear_probe(x, labels, labels.max() + 1, ridge),),
             "where the right result",
