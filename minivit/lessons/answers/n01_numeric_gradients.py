@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from minivit.gradcheck.catalog import normal
 from minivit.gradcheck.derivative import is_float, norm
 from minivit.gradcheck.trial import copied
 from minivit.lessons.exercise import Exercise, function_exercise, pair_exercise
+from minivit.lessons.slips import Slip, naming_gradient_slips, naming_slips
 
 STEP = 1e-30
 
@@ -70,7 +72,7 @@ _BY_RESULTS = function_exercise(
 
 
 def _judge(title: str, attempt: Callable[..., Any]) -> Report:
-    """By the results; but a real part that was taken for the imaginary one has words of its own."""
+    """By the results; but what a complex step invites has words of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's, that an imaginary part is discarded: said below
         report = _BY_RESULTS.judge(title, attempt)
@@ -79,23 +81,62 @@ def _judge(title: str, attempt: Callable[..., Any]) -> Report:
         raise GradcheckError("the gradient is complex; expected real numbers: y.imag, in an array np.empty(x.shape)")
     if found.dtype.kind == "f" and norm(found) > 1e20:
         raise GradcheckError("the gradient is about 1e30: it is the imaginary part of y that is divided by h, y.imag")
-    return report
+    rows = (
+        dataclasses.replace(row, verdict="nearly right: a difference, or a step too long? h may be 1e-30")
+        if row.verdict.startswith("nearly right")
+        else row
+        for row in report.rows
+    )
+    return dataclasses.replace(report, rows=tuple(rows))
+
+
+def _gated_by_da(dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+    """`gated_linear_backward` with da, which holds s already, in dy's place."""
+    x, w, v, a, s = cache
+    dx, dw, dv = gated_linear_backward(dy, cache)
+    dz_x, _, dv = gated_linear_backward(dy * s, (x, np.zeros_like(w), v, a, s))
+    return dx - gated_linear_backward(dy, (x, np.zeros_like(w), v, a, s))[0] + dz_x, dw, dv
+
+
+def _central(f: Callable[[Array], Array], x: Array, h: float) -> Array:
+    return (f(x + h) - f(x - h)) / (2.0 * h)
+
+
+_GATED_CASES = (
+    (normal(8, 2, 3, 5), normal(9, 5, 4), normal(10, 5, 4)),
+    (normal(11, 7, 3), normal(12, 3, 2), normal(13, 3, 2)),
+)
+_RICHARDSON_CASES = ((np.tanh, normal(14, 7), 0.3), (np.exp, normal(15, 2, 5), 0.1))
+_RICHARDSON_SLIPS: list[Slip] = [
+    (
+        "the error goes by h^2, not by h as with forward differences: half the step leaves a quarter of it",
+        lambda f, x, h: 2.0 * _central(f, x, 0.5 * h) - _central(f, x, h),
+    ),
+    (
+        "a mean of D(h) and D(h / 2) keeps a part of the error: choose weights with which c cancels",
+        lambda f, x, h: 0.5 * (_central(f, x, 0.5 * h) + _central(f, x, h)),
+    ),
+    (
+        "D(h) and D(h / 2) are swapped: the better one has the larger weight",
+        lambda f, x, h: (4.0 * _central(f, x, h) - _central(f, x, 0.5 * h)) / 3.0,
+    ),
+    ("these are D(h) and D(2 h); expected D(h) and D(h / 2)", lambda f, x, h: richardson(f, x, 2.0 * h)),
+    ("this is D(h) alone", _central),
+    ("this is D(h / 2) alone", lambda f, x, h: _central(f, x, 0.5 * h)),
+]
 
 
 EXERCISES = {
     "1.1": Exercise(_BY_RESULTS.title, _BY_RESULTS.answer, _judge),
-    "1.2": pair_exercise(
-        "the planted mistake",
-        gated_linear,
-        gated_linear_backward,
-        (normal(8, 2, 3, 5), normal(9, 5, 4), normal(10, 5, 4)),
-        (normal(11, 7, 3), normal(12, 3, 2), normal(13, 3, 2)),
+    "1.2": naming_gradient_slips(
+        pair_exercise("the planted mistake", gated_linear, gated_linear_backward, *_GATED_CASES),
+        _GATED_CASES,
+        [("dz is taken from da, which holds s already: it begins with dy", _gated_by_da)],
     ),
-    "1.3": function_exercise(
-        "Richardson's extrapolation",
-        richardson,
-        (np.tanh, normal(14, 7), 0.3),
-        (np.exp, normal(15, 2, 5), 0.1),
-        names=("derivative",),
+    "1.3": naming_slips(
+        function_exercise("Richardson's extrapolation", richardson, *_RICHARDSON_CASES, names=("derivative",)),
+        _RICHARDSON_CASES,
+        _RICHARDSON_SLIPS,
+        ("derivative",),
     ),
 }

@@ -9,7 +9,7 @@ import numpy as np
 from minivit.arrays import Array
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import function_exercise, pair_exercise
-from minivit.lessons.slips import Slip, naming_slips
+from minivit.lessons.slips import Slip, naming_gradient_slips, naming_slips
 
 
 def rms_norm(x: Array, g: Array, eps: float = 1e-6) -> tuple[Array, Any]:
@@ -54,9 +54,36 @@ _RMS_CASES = (
 )
 _RMS_SLIPS: list[Slip] = [("eps is an argument: use what is given, not 1e-6", lambda x, g, eps=0.0: rms_norm(x, g)[0])]
 
+
+def _rms_without_g(dy: Array, cache: Any) -> tuple[Array, Array]:
+    x, g, r = cache
+    return rms_norm_backward(dy, (x, np.ones_like(g), r))
+
+
+def _rms_dg_by_x(dy: Array, cache: Any) -> tuple[Array, Array]:
+    x, _, _ = cache
+    return rms_norm_backward(dy, cache)[0], np.sum(dy * x, axis=tuple(range(dy.ndim - 1)))
+
+
+_RMS_GRADIENT_SLIPS: list[Slip] = [
+    ("g is missing: the normalised x gets dy * g", _rms_without_g),
+    ("g meets the normalised x, x * r: here it is x itself", _rms_dg_by_x),
+]
+_FOLD_CASES = ((normal(6, 5), normal(7, 5), normal(8, 5, 3), normal(9, 3)),)
+_FOLD_SLIPS: list[Slip] = [
+    ("b meets the weight as it was, w, not the folded one", lambda g, b, w, c: (w, b @ (g[:, None] * w) + c)),
+    ("c is missing: it stays, beside what b adds", lambda g, b, w, c: (w, b @ w)),
+    ("b is missing: the layer maps it, too, by w", lambda g, b, w, c: (w, c)),
+    ("g stands in the place of b", lambda g, b, w, c: (w, g @ w + c)),
+]
+
 EXERCISES = {
-    "4.1": naming_slips(
-        pair_exercise("RMSNorm", rms_norm, rms_norm_backward, *_RMS_CASES), _RMS_CASES, _RMS_SLIPS, ("y",)
+    "4.1": naming_gradient_slips(
+        naming_slips(
+            pair_exercise("RMSNorm", rms_norm, rms_norm_backward, *_RMS_CASES), _RMS_CASES, _RMS_SLIPS, ("y",)
+        ),
+        _RMS_CASES,
+        _RMS_GRADIENT_SLIPS,
     ),
     "4.2": pair_exercise(
         "the derivative by eps",
@@ -65,10 +92,10 @@ EXERCISES = {
         (normal(5, 3, 4, 7, scale=0.3), np.array(0.05)),  # no axis of length 2: a forgotten half is no axis
         (normal(10, 4, 5), np.array(0.3)),
     ),
-    "4.3": function_exercise(
-        "folding gain and shift away",
-        fold,
-        (normal(6, 5), normal(7, 5), normal(8, 5, 3), normal(9, 3)),
-        names=("w", "c"),
+    "4.3": naming_slips(
+        function_exercise("folding gain and shift away", fold, *_FOLD_CASES, names=("w", "c")),
+        _FOLD_CASES,
+        _FOLD_SLIPS,
+        ("w", "c"),
     ),
 }

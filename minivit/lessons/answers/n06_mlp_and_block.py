@@ -10,6 +10,7 @@ from minivit.arrays import Array
 from minivit.functions import gelu, gelu_backward
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import pair_exercise
+from minivit.lessons.slips import Slip, naming_gradient_slips
 
 
 def drop_path_by(x: Array, kept: Array, rate: float) -> tuple[Array, Any]:
@@ -47,6 +48,25 @@ def geglu_backward(dy: Array, cache: Any) -> tuple[Array, Array]:
     return dy * gate, gelu_backward(dy * a, gate_cache)
 
 
+def _geglu_without_a(dy: Array, cache: Any) -> tuple[Array, Array]:
+    _, gate, gate_cache = cache
+    return dy * gate, gelu_backward(dy, gate_cache)
+
+
+def _geglu_by_gelu(dy: Array, cache: Any) -> tuple[Array, Array]:
+    a, gate, _ = cache
+    return dy * gate, dy * a * gate
+
+
+_GEGLU_CASES = (
+    (normal(5, 2, 3, 5, scale=2.0), normal(6, 2, 3, 5, scale=2.0)),
+    (normal(7, 4), normal(8, 4)),
+)
+_GEGLU_SLIPS: list[Slip] = [
+    ("a is missing: GELU's result gets dy * a", _geglu_without_a),
+    ("GELU itself stands where its derivative belongs", _geglu_by_gelu),
+]
+
 EXERCISES = {
     "6.1": pair_exercise(
         "drop path",
@@ -55,12 +75,8 @@ EXERCISES = {
         (normal(1, 5, 3, 4), np.array([True, False, True, True, False]), 0.3),
         (normal(2, 4, 4), np.array([False, True, True, False]), 0.6),
     ),
-    "6.2": pair_exercise("LayerScale", layer_scale, layer_scale_backward, (normal(3, 2, 3, 5), normal(4, 5))),
-    "6.3": pair_exercise(
-        "the gated MLP",
-        geglu,
-        geglu_backward,
-        (normal(5, 2, 3, 5, scale=2.0), normal(6, 2, 3, 5, scale=2.0)),
-        (normal(7, 4), normal(8, 4)),
+    "6.2": pair_exercise("LayerScale", layer_scale, layer_scale_backward, (normal(3, 3, 7, 5), normal(4, 5))),
+    "6.3": naming_gradient_slips(
+        pair_exercise("the gated MLP", geglu, geglu_backward, *_GEGLU_CASES), _GEGLU_CASES, _GEGLU_SLIPS
     ),
 }

@@ -84,6 +84,60 @@ _ADAM_SLIPS: list[Slip] = [
 ]
 _MOMENTS = ("p", "m", "v")
 
+
+def _scaled(gradients: Sequence[Array], factor: float) -> Array:
+    return np.concatenate([np.ravel(g) for g in gradients]) * factor
+
+
+def _each_clipped(gradients: Sequence[Array], limit: float) -> tuple[Array, float]:
+    return np.concatenate([clip_by_norm_of([g], limit)[0] for g in gradients]), 0.0
+
+
+def _values_clipped(gradients: Sequence[Array], limit: float) -> tuple[Array, float]:
+    return np.clip(_scaled(gradients, 1.0), -limit, limit), 0.0
+
+
+def _by_sum_of_norms(gradients: Sequence[Array], limit: float) -> tuple[Array, float]:
+    norm = float(sum(np.linalg.norm(g) for g in gradients))
+    return _scaled(gradients, min(1.0, limit / norm)), norm
+
+
+def _norm_after(gradients: Sequence[Array], limit: float) -> tuple[Array, float]:
+    row, norm = clip_by_norm_of(gradients, limit)
+    return row, min(norm, limit)
+
+
+_CLIP_CASES = (
+    (_of_norm(6.3, normal(7, 2, 3), normal(8, 4), normal(9, 1)), 1.7),
+    (_of_norm(0.9, normal(10, 3), normal(11, 2, 2)), 1.7),
+    (_of_norm(5.0, normal(17, 4), normal(18, 2, 2)), 0.25),
+)
+_CLIP_SLIPS: list[Slip] = [
+    ("each tensor is clipped by its own norm: all have one norm in common, and one factor", _each_clipped),
+    ("each value is clipped: all are scaled by one factor, so that the direction stays", _values_clipped),
+    ("the norms are added: the common norm is the root of the sum of all squares", _by_sum_of_norms),
+    ("this is the norm after clipping: return the one before", _norm_after),
+]
+
+
+def _from_the_first(history: Array, decay: float) -> Array:
+    mean = history[0]
+    for point in history[1:]:
+        mean = decay * mean + (1 - decay) * point
+    return mean
+
+
+_AVERAGE_CASES = ((np.eye(6), 0.9), (5.0 + normal(12, 8, 3), 0.8))  # the first shows the weights themselves
+_AVERAGE_SLIPS: list[Slip] = [
+    (
+        "it starts at the first point, which then counts too much: start at 0, and divide at the end",
+        _from_the_first,
+    ),
+    ("decay and 1 - decay are swapped: the average keeps `decay` of itself", lambda h, decay: averaged(h, 1 - decay)),
+    ("the plain mean: a step back has to count `decay` times as much", lambda h, decay: h.mean(0)),
+    ("the newest point is taken for the oldest: history is oldest first", lambda h, decay: averaged(h[::-1], decay)),
+]
+
 EXERCISES = {
     "8.1": naming_slips(
         function_exercise(
@@ -103,20 +157,21 @@ EXERCISES = {
         _ADAM_SLIPS,
         _MOMENTS,
     ),
-    "8.2": function_exercise(
-        "clipping a list of tensors",
-        clip_by_norm_of,
-        (_of_norm(6.3, normal(7, 2, 3), normal(8, 4), normal(9, 1)), 1.7),
-        (_of_norm(0.9, normal(10, 3), normal(11, 2, 2)), 1.7),
-        (_of_norm(5.0, normal(17, 4), normal(18, 2, 2)), 0.25),
-        names=("clipped", "norm"),
-        numbers={"limit / norm": 1.7 / 0.9, "norm": 6.3},
+    "8.2": naming_slips(
+        function_exercise(
+            "clipping a list of tensors",
+            clip_by_norm_of,
+            *_CLIP_CASES,
+            names=("clipped", "norm"),
+            numbers={"limit / norm": 1.7 / 0.9, "norm": 6.3},
+        ),
+        _CLIP_CASES,
+        _CLIP_SLIPS,
+        ("clipped", "norm"),
     ),
-    "8.3": function_exercise(
-        "the average of the weights",
-        averaged,
-        (np.eye(6), 0.9),  # the weights themselves
-        (5.0 + normal(12, 8, 3), 0.8),
-        numbers={"1 - decay^S": 1 - 0.9**6},
+    "8.3": naming_slips(
+        function_exercise("the average of the weights", averaged, *_AVERAGE_CASES, numbers={"1 - decay^S": 1 - 0.9**6}),
+        _AVERAGE_CASES,
+        _AVERAGE_SLIPS,
     ),
 }

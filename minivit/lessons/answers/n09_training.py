@@ -60,11 +60,12 @@ def _cost(
     squares: int = 4,
     products: int = 2,
     quadratic: bool = True,
+    layers: int = 2,
     operations: int = 1,
 ) -> tuple[int, int]:
     """`cost_of` with room for slips."""
     tokens = (height // patch) ** power + class_token
-    block = tokens * width * (squares * width + products * (tokens if quadratic else 1) + 2 * hidden)
+    block = tokens * width * (squares * width + products * (tokens if quadratic else 1) + layers * hidden)
     return tokens, operations * (embedding * tokens * patch * patch * channels * width + depth * block)
 
 
@@ -91,6 +92,11 @@ _COST_SLIPS: list[Slip] = [
     ("attention's two products are missing: T * T * D each", partial(_cost, products=0)),
     ("T * D * D is counted 3 times; q, k, v and out make 4", partial(_cost, squares=3)),
     ("the embedding is missing: N patches of P * P * C numbers meet D columns", partial(_cost, embedding=0)),
+    ("one layer of the MLP is counted: it has two, D * F each for a token", partial(_cost, layers=1)),
+    (
+        "the channels are missing: a patch has P * P * C numbers",
+        lambda h, p, c, d, depth, f: _cost(h, p, 1, d, depth, f),
+    ),
     ("one block is counted: there are `depth`", lambda h, p, c, d, depth, f: _cost(h, p, c, d, 1, f)),
     ("a multiplication with its addition counts once, not twice", partial(_cost, operations=2)),
 ]

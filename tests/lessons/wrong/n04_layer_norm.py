@@ -20,6 +20,17 @@ def rms_dg_of_one_axis(dy, cache):
     return rms_norm_backward(dy, cache)[0], (dy * x * r).sum(0)
 
 
+def rms_without_g(dy, cache):
+    x, _, r = cache
+    u = x * r
+    return r * (dy - u * (dy * u).mean(-1, keepdims=True)), rms_norm_backward(dy, cache)[1]
+
+
+def rms_dg_by_x(dy, cache):
+    x, _, _ = cache
+    return rms_norm_backward(dy, cache)[0], (dy * x).reshape(-1, x.shape[-1]).sum(0)
+
+
 def eps_sign(dy, cache):
     dx, deps = norm_of_eps_backward(dy, cache)
     return dx, -deps
@@ -44,6 +55,8 @@ WRONG = {
     "4.1": [
         ((rms_norm, rms_without_sum), "a sum over the row is missing"),
         ((rms_norm, rms_as_layer_norm), "correct but for the mean term"),
+        ((rms_norm, rms_without_g), "g is missing: the normalised x gets dy * g"),
+        ((rms_norm, rms_dg_by_x), "g meets the normalised x, x * r"),
         ((rms_norm, rms_dg_of_one_axis), "not summed over the batch"),
         ((lambda x, g, eps=0.0: rms_norm(x, g), rms_norm_backward), "eps is an argument: use what is given, not 1e-6"),
     ],
@@ -55,9 +68,14 @@ WRONG = {
     ],
     "4.3": [
         ((lambda g, b, w, c: (w * g.mean(), b @ w + c),), "wrong: at"),
-        ((lambda g, b, w, c: (g[:, None] * w, c),), "wrong: at"),
+        ((lambda g, b, w, c: (g[:, None] * w, c),), "b is missing: the layer maps it, too"),
+        ((lambda g, b, w, c: (g[:, None] * w, b @ w),), "c is missing: it stays"),
+        ((lambda g, b, w, c: (g[:, None] * w, g @ w + c),), "g stands in the place of b"),
         ((lambda g, b, w, c: (fold(g, b, w, c)[0].T, b @ w + c),), "transposed"),
-        ((lambda g, b, w, c: (g[:, None] * w, b @ (g[:, None] * w) + c),), "wrong: at"),
+        (
+            (lambda g, b, w, c: (g[:, None] * w, b @ (g[:, None] * w) + c),),
+            "b meets the weight as it was, w, not the folded one",
+        ),
         ((lambda g, b, w, c: np.multiply(w, g[:, None], out=w),), "returned"),
     ],
 }

@@ -79,6 +79,11 @@ def geglu_without_a(dy, cache):
     return dy * gate, geglu_backward(dy, (np.ones_like(a), gate, gate_cache))[1]
 
 
+def geglu_by_gelu(dy, cache):
+    a, gate, _ = cache
+    return dy * gate, dy * a * gate
+
+
 WRONG = {
     "6.1": [
         ((drop_path_unscaled, drop_path_by_backward), "off by the factor 0.4"),
@@ -99,6 +104,7 @@ WRONG = {
         ((geglu, geglu_without_second_term), "wrong: at"),
         ((geglu, geglu_of_erf_form), "nearly right: a constant"),
         ((geglu, geglu_without_dy), "dy is ignored"),
-        ((geglu, geglu_without_a), "wrong: at"),
+        ((geglu, geglu_without_a), "a is missing: GELU's result gets dy * a"),
+        ((geglu, geglu_by_gelu), "GELU itself stands where its derivative belongs"),
     ],
 }

@@ -5,9 +5,9 @@ import numpy as np
 from minivit.lessons.answers.n09_training import cost_of, cutmix, mixup
 
 
-def counted(patches, values, width, depth, hidden, qkv=3, quadratic=True):
+def counted(patches, values, width, depth, hidden, qkv=3, quadratic=True, layers=2):
     pairs = patches if quadratic else 1
-    block = patches * width * ((qkv + 1) * width + 2 * pairs + 2 * hidden)
+    block = patches * width * ((qkv + 1) * width + 2 * pairs + layers * hidden)
     return patches, patches * values * width + depth * block
 
 
@@ -25,6 +25,14 @@ def two_of_qkv(image_size, patch_size, channels, *more):
 
 def with_class_token(image_size, patch_size, channels, *more):
     return counted((image_size // patch_size) ** 2 + 1, patch_size**2 * channels, *more)
+
+
+def one_mlp_layer(image_size, patch_size, channels, *more):
+    return counted((image_size // patch_size) ** 2, patch_size**2 * channels, *more, layers=1)
+
+
+def grey(image_size, patch_size, channels, *more):
+    return counted((image_size // patch_size) ** 2, patch_size**2, *more)
 
 
 def no_embedding(image_size, patch_size, channels, *more):
@@ -104,6 +112,8 @@ WRONG = {
         ((with_class_token,), "a class token is counted"),
         ((no_embedding,), "the embedding is missing"),
         ((one_block,), "one block is counted"),
+        ((one_mlp_layer,), "one layer of the MLP is counted"),
+        ((grey,), "the channels are missing"),
         ((flops,), "counts once, not twice"),
         ((lambda *sizes: (cost_of(*sizes)[0], 3 * cost_of(*sizes)[1]),), "off by the factor 3"),
         ((lambda *sizes: cost_of(*sizes)[1],), "expected 2: tokens, multiply-adds"),
