@@ -3,12 +3,14 @@
 import ast
 import importlib
 
+import numpy as np
 import pytest
 from lessons.notebook_code import LESSONS, SOLUTIONS, code_of, definitions
 
+from minivit import MinivitError
 from minivit.lessons import grade
 from minivit.lessons.answers import LESSONS as NUMBERS
-from minivit.lessons.answers import exercises_of
+from minivit.lessons.answers import exercises_of, find_exercise
 
 EXERCISES = {number: exercise for lesson in NUMBERS for number, exercise in exercises_of(lesson).items()}
 WRONG = {
@@ -98,3 +100,10 @@ def test_a_solution_works_where_the_exercise_stands(number, capsys):
     grade(number, *(namespace[name] for name in names_of(number)))
     printed = capsys.readouterr().out
     assert ": right" in printed.splitlines()[0], printed
+
+
+@pytest.mark.parametrize("shape", [(20, 40, 3), (40, 40), (40, 40, 4)])
+def test_a_picture_that_does_not_fit_is_told_what_would(shape):
+    prepare = find_exercise("10.1").answer[0]
+    with pytest.raises(MinivitError, match=r"the image has shape \(\d+, .*both sides at least 32: take a larger"):
+        prepare(np.zeros(shape, np.uint8), 32, (0.5,) * 3, (0.2,) * 3)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from minivit.arrays import Array
+from minivit.errors import MinivitError
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import function_exercise
 from minivit.lessons.slips import Slip, naming_slips
 
 
 def prepare(image: Array, size: int, mean: Sequence[float], std: Sequence[float]) -> Array:
-    """An image (H, W, 3) uint8 of any size as (3, size, size) floats: (pixel / 255 - mean) / std, a mean a channel."""
+    """An image (H, W, 3) uint8, sides of size or more, as (3, size, size): (pixel / 255 - mean) / std of each channel."""
+    if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < size:
+        raise MinivitError(
+            f"the image has shape {image.shape}; expected (height, width, 3), both sides at least {size}: "
+            'take a larger picture, or, of PIL, its .convert("RGB")'
+        )
     height, width, _ = image.shape
     block = min(height, width) // size
     side = block * size
@@ -43,8 +50,46 @@ def resize_positions(positions: Array, grid: tuple[int, int], new_grid: tuple[in
 
 def _interpolation(old: int, new: int) -> Array:
     """The matrix (new, old) that takes values at `old` places in a line to `new` places over the same length."""
-    at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return _weights(np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1), old)
+
+
+def _weights(at: Array, old: int) -> Array:
+    """The weights (n, old) of values at 0 .. old - 1 for places between them, at (n,)."""
     return np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(old)))
+
+
+def _prepared(
+    image: Array,
+    size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    corner: bool = False,
+    whole: bool = True,
+    scale: float = 255.0,
+    normalised: bool = True,
+) -> Array:
+    """`prepare` with room for slips."""
+    height, width, _ = image.shape
+    block = min(height, width) // size
+    side = block * size
+    top, left = (0, 0) if corner else ((height - side) // 2, (width - side) // 2)
+    square = image[top : top + side, left : left + side]
+    small = square.reshape(size, block, size, block, 3).mean((1, 3)) if whole else square[::block, ::block]
+    x = small / scale
+    x = (x - np.asarray(mean)) / np.asarray(std) if normalised else x
+    return np.asarray(x.transpose(2, 0, 1))
+
+
+def _resized_by(places: Callable[[int, int], Array]) -> Callable[..., Array]:
+    """`resize_positions` with the old places of n new ones at places(m, n), m old ones to n new ones."""
+
+    def resized(positions: Array, grid: tuple[int, int], new_grid: tuple[int, int]) -> Array:
+        rows, columns = (_weights(places(m, n), m) for m, n in zip(grid, new_grid, strict=True))
+        table = np.einsum("nr,mc,rcd->nmd", rows, columns, positions.reshape(*grid, -1))
+        return np.asarray(table.reshape(new_grid[0] * new_grid[1], -1))
+
+    return resized
 
 
 _PIXELS = np.random.default_rng(0).integers(
@@ -74,14 +119,51 @@ _PROBE_SLIPS: list[Slip] = [
     ("the ridge is missing: ridge * I is added to X_c' X_c", lambda x, labels, n, _: linear_probe(x, labels, n, 0.0)),
 ]
 
+_IMAGE_CASES = (
+    (_PIXELS, 4, (0.5, 0.4, 0.3), (0.2, 0.25, 0.35)),
+    (_PIXELS.transpose(1, 0, 2), 6, (0.5, 0.4, 0.3), (0.2, 0.25, 0.35)),
+)
+_IMAGE_SLIPS: list[Slip] = [
+    ("the square is cut from a corner: expected from the centre", partial(_prepared, corner=True)),
+    ("one pixel of each block is picked: expected the block's mean", partial(_prepared, whole=False)),
+    ("pixels go from 0 to 255: divide by 255 before the mean is taken off", partial(_prepared, scale=1.0)),
+    ("not normalised: - mean, then / std, for each channel", partial(_prepared, normalised=False)),
+    ("neither divided by 255 nor normalised", partial(_prepared, scale=1.0, normalised=False)),
+    ("mean and std are swapped", lambda image, size, mean, std: prepare(image, size, std, mean)),
+]
+_RESIZE_CASES = (
+    (normal(2, 6, 5), (2, 3), (4, 9)),
+    (normal(3, 12, 3), (3, 4), (5, 2)),
+    (normal(4, 12, 3), (3, 4), (3, 4)),
+)
+_NEAREST = "the nearest old place is taken: expected the bilinear mean of the four around"
+_RESIZE_SLIPS: list[Slip] = [
+    (
+        "the half pixels are missing: row i lies at (i + 1/2) m / n - 1/2, not at i m / n",
+        _resized_by(lambda m, n: np.clip(np.arange(n) * m / n, 0, m - 1)),
+    ),
+    (
+        "the corners' centres are laid on one another, i (m - 1) / (n - 1); expected both grids over the same image",
+        _resized_by(lambda m, n: np.linspace(0.0, m - 1.0, n)),
+    ),
+    (
+        "places outside the old grid are not kept within 0 and m - 1",
+        _resized_by(lambda m, n: (np.arange(n) + 0.5) * m / n - 0.5),
+    ),
+    (_NEAREST, _resized_by(lambda m, n: np.arange(n) * m // n)),
+    (_NEAREST, _resized_by(lambda m, n: np.clip(np.rint((np.arange(n) + 0.5) * m / n - 0.5), 0, m - 1))),
+    (_NEAREST, _resized_by(lambda m, n: np.floor((np.arange(n) + 0.5) * m / n))),
+]
+
 EXERCISES = {
-    "10.1": function_exercise(
-        "your own image",
-        prepare,
-        (_PIXELS, 4, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)),
-        (_PIXELS.transpose(1, 0, 2), 6, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)),
-        tolerance=1e-5,  # float32 will do
-        names=("image",),
+    "10.1": naming_slips(
+        function_exercise(
+            "your own image", prepare, *_IMAGE_CASES, tolerance=1e-5, names=("image",)
+        ),  # float32 will do
+        _IMAGE_CASES,
+        _IMAGE_SLIPS,
+        ("image",),
+        tolerance=1e-5,
     ),
     "10.2": naming_slips(
         function_exercise("a linear probe", linear_probe, *_PROBE_CASES, tolerance=1e-10, names=("weight", "bias")),
@@ -90,12 +172,10 @@ EXERCISES = {
         ("weight", "bias"),
         tolerance=1e-10,
     ),
-    "10.3": function_exercise(
-        "another resolution",
-        resize_positions,
-        (normal(2, 6, 5), (2, 3), (4, 9)),
-        (normal(3, 12, 3), (3, 4), (5, 2)),
-        (normal(4, 12, 3), (3, 4), (3, 4)),
-        names=("positions",),
+    "10.3": naming_slips(
+        function_exercise("another resolution", resize_positions, *_RESIZE_CASES, names=("positions",)),
+        _RESIZE_CASES,
+        _RESIZE_SLIPS,
+        ("positions",),
     ),
 }
