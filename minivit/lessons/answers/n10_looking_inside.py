@@ -15,7 +15,7 @@ from minivit.lessons.slips import Slip, naming_slips
 
 
 def prepare(image: Array, size: int, mean: Sequence[float], std: Sequence[float]) -> Array:
-    """An image (H, W, 3) uint8, sides of size or more, as (3, size, size): (pixel / 255 - mean) / std of each channel."""
+    """An image (H, W, 3) uint8, sides of size or more, as (3, size, size): (pixel / 255 - mean) / std by channel."""
     if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < size:
         raise MinivitError(
             f"the image has shape {image.shape}; expected (height, width, 3), both sides at least {size}: "
