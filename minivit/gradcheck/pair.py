@@ -292,4 +292,7 @@ def describe(error: BaseException) -> str:
     inside = [f for f in frames if any(Path(f.filename).is_relative_to(there) for there in libraries)]
     frames = [f for f in frames if f not in inside and not f.filename.startswith("<frozen")] or frames
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    said = " ".join(str(error).split())
+    if not said and frames and isinstance(error, AssertionError):
+        said = frames[-1].line or ""  # what it asserts
+    return type(error).__name__ + (f": {said}" if said else "") + place

@@ -53,7 +53,7 @@ def verdict(found: Array, expected: Array, clues: Clues) -> str:
         return "wrong: each row of the right gradient sums to 0, not so here; a term is missing"
     index = np.unravel_index(int(np.abs(found - expected).argmax()), found.shape)
     where = f"at {_numbers(index)} it is" if found.ndim else "it is"
-    return f"wrong: {where} {found[index]:.4g} where {expected[index]:.4g} is right"
+    return f"wrong: {where} {found[index] + 0.0:.4g} where {expected[index] + 0.0:.4g} is right"  # 0, not -0
 
 
 def factor_between(found: Array, expected: Array, numbers: Mapping[str, float], precise: float) -> str:
@@ -66,8 +66,8 @@ def factor_between(found: Array, expected: Array, numbers: Mapping[str, float], 
     if abs(c + 1.0) <= precise:
         return "the sign is wrong"
     close = (name for value, name in _named_factors(numbers) if math.isclose(abs(c), value, rel_tol=max(precise, 1e-9)))
-    if _is_plain(abs(c)):  # a 2 is more often a 2 than the root of an axis that nobody named
-        close = (name for name in close if not ("axis" in name and ("sqrt" in name or "*" in name or "(" in name)))
+    if _is_plain(abs(c)):  # a 2 is more often a 2 than the root of an axis that nobody named, or B - 1
+        close = (n for n in close if not ("axis" in n and ("sqrt" in n or "*" in n or "(" in n)) and n[-4:] != " - 1")
     names = list(itertools.islice(dict.fromkeys(close), 3))
     sign = "-" if c < 0.0 else ""
     if found.size == 1 and not names and not _is_plain(abs(c)):
@@ -144,9 +144,15 @@ def _named_factors(numbers: Mapping[str, float]) -> Iterator[tuple[float, str]]:
         elif n < 1.0:
             yield 1.0 - n, f"1 - {name}"
             yield 1.0 / (1.0 - n), f"1 / (1 - {name})"
+            yield (1.0 - n) / n, f"(1 - {name}) / {name}"
+            yield n / (1.0 - n), f"{name} / (1 - {name})"
     for (one, n), (two, m) in itertools.combinations(named.items(), 2):
         yield n * m, f"{one} * {two}"
         yield 1.0 / (n * m), f"1 / ({one} * {two})"
+    for name, n in named.items():
+        if n > 2.0 and " " not in name:
+            yield n - 1.0, f"{name} - 1"
+            yield 1.0 / (n - 1.0), f"1 / ({name} - 1)"
 
 
 def _moved(found: Array, expected: Array, clues: Clues) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from minivit.errors import MinivitError, counted
 from minivit.gradcheck import GradcheckError, Report
-from minivit.gradcheck.pair import describe
+from minivit.gradcheck.pair import describe, kind_of
 from minivit.lessons.answers import find_exercise
 from minivit.lessons.exercise import Exercise
 
@@ -52,6 +52,9 @@ def grade(number: str, *attempt: Any) -> Any:
 
 def _judged(exercise: Exercise, title: str, attempt: tuple[Any, ...]) -> Report:
     """The report, without NumPy's warnings: what overflowed or lost its imaginary part, it says itself."""
+    for mine, library in zip(attempt, exercise.answer, strict=True):
+        if not callable(mine):
+            raise GradcheckError(f"{library.__name__} is {kind_of(mine)}; expected a function")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         return exercise.judge(title, *attempt)

@@ -18,6 +18,8 @@ FACTORS = [
     (1 / 18, "off by the factor 0.0555556 = 1 / (B * F)"),
     (4 / 3, "off by the factor 1.33333 = D / (D - 1)"),
     (2.0, "off by the factor 2 = sqrt(D)"),
+    (3.0, "off by the factor 3 = B"),
+    (0.25, "off by the factor 0.25 = 1 / D"),
     (0.777, "off by the factor 0.777"),
     (-1.0, "the sign is wrong"),
     (0.0, "zero everywhere: it is never computed, or multiplied by 0"),
@@ -50,6 +52,24 @@ def test_a_factor_may_be_a_setting():
     report = check(scaled, lambda dy, temperature: dy, (random(1, 3, 5), 0.7))
     assert report.worst.verdict == "off by the factor 0.7 = temperature"
     assert check(*_dropout_not_rescaled()).worst.verdict == "off by the factor 0.6 = 1 - rate"
+    for c, name in ((0.7 / 0.3, "share / (1 - share)"), (0.3 / 0.7, "(1 - share) / share")):
+        report = check(lambda x, share: (x, share), lambda dy, share, c=c: c * dy, (random(1, 3, 5), 0.7))
+        assert report.worst.verdict == f"off by the factor {c:.6g} = {name}"
+
+
+def test_one_less_than_an_axis_is_named_where_that_is_no_plain_number():
+    def f(x):
+        """Square x (B, T)."""
+        return x**2, x
+
+    said = [
+        check(f, lambda dy, x, n=n: n * 2.0 * x * dy, (random(1, 3, 14),)).worst.verdict for n in (13.0, 1 / 13, 2.0)
+    ]
+    assert said == [
+        "off by the factor 13 = T - 1",
+        "off by the factor 0.0769231 = 1 / (T - 1)",
+        "off by the factor 2",
+    ]
 
 
 def _dropout_not_rescaled():

@@ -1,5 +1,7 @@
 """The grader: what it says of attempts of every kind, and what it hands on."""
 
+import runpy
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,32 @@ def test_whatever_an_attempt_raises_the_notebook_goes_on(capsys):
         printed = capsys.readouterr().out
         assert "WRONG" in printed
         assert printed.endswith("The notebook goes on with the library's answer.\n")
+
+
+def test_what_is_no_function_is_named_as_the_exercise_names_it(capsys):
+    assert grade("4.1", rms_norm, 2)[1] is rms_norm_backward
+    assert "rms_norm_backward is an int; expected a function" in capsys.readouterr().out
+    assert grade("4.3", "fold") is fold
+    assert "fold is a str; expected a function" in capsys.readouterr().out
+
+
+def test_an_assertion_without_words_is_quoted(capsys, tmp_path):
+    path = tmp_path / "mine.py"  # pytest puts words into the assertions of its own files
+    path.write_text("def asserting(g, b, w, c):\n    assert g.ndim == 7\n", encoding="utf-8")
+    asserting = runpy.run_path(str(path))["asserting"]
+
+    def silent(g, b, w, c):
+        raise KeyError
+
+    grade("4.3", asserting)
+    assert "asserting raised AssertionError: assert g.ndim == 7 (mine.py, line 2)" in capsys.readouterr().out
+    grade("4.3", silent)
+    assert "silent raised KeyError (test_grade.py, line" in capsys.readouterr().out
+
+
+def test_nothing_is_minus_nothing():
+    zeros = function_exercise("zeros", lambda x: x * np.array([-1.0, 1.0]), (np.array([0.0, 3.0]),))
+    assert "at [0] it is 5 where 0 is right" in said(zeros, lambda x: x + np.array([5.0, 1.0]))
 
 
 def test_numbers_as_text_are_no_numbers():

@@ -12,7 +12,7 @@ from minivit.arrays import Array
 from minivit.functions import patchify, unpatchify
 from minivit.gradcheck.catalog import normal
 from minivit.lessons.exercise import function_exercise, pair_exercise
-from minivit.lessons.slips import explained, naming_slips
+from minivit.lessons.slips import Slip, explained, naming_slips
 from minivit.model import ViTConfig
 from minivit.model.params import param_specs
 
@@ -54,7 +54,13 @@ def parameter_count(
     return embedding + depth * block + 2 * width + (width + 1) * classes
 
 
-_TOKENS = ((normal(1, 3, 5, 7),), (normal(2, 2, 8, 3),))
+_TOKENS = ((normal(1, 3, 12, 7),), (normal(2, 2, 14, 3),))  # 11 and 13, T - 1, are no factors that come by chance
+_POOLING_SLIPS: list[Slip] = [
+    ("the class token is in the mean", lambda x: x.mean(1)),
+    ("divided by T: without the class token there are T - 1", lambda x: x[:, 1:].sum(1) / x.shape[1]),
+    ("the sum of the patches: expected their mean", lambda x: x[:, 1:].sum(1)),
+    ("this is the class token, which is to be left out", lambda x: x[:, 0]),
+]
 
 
 _ORDERS: tuple[tuple[Any, ...], ...] = (
@@ -123,7 +129,7 @@ EXERCISES = {
     "7.1": naming_slips(
         pair_exercise("the mean of the patches", pool_patches, pool_patches_backward, *_TOKENS),
         _TOKENS,
-        [("the class token is in the mean", lambda x: x.mean(1))],
+        _POOLING_SLIPS,
         names=("y",),
     ),
     "7.2": naming_slips(

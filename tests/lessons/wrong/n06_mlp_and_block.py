@@ -89,7 +89,7 @@ WRONG = {
         ((drop_path_unscaled, drop_path_by_backward), "off by the factor 0.4"),
         ((drop_path_along_the_last_axis, drop_path_by_backward), "could not be broadcast"),
         ((drop_path_of_what_goes, drop_path_by_backward), "wrong: at"),
-        ((drop_path_scaled_by_the_rate, drop_path_by_backward), "off by the factor"),
+        ((drop_path_scaled_by_the_rate, drop_path_by_backward), "= (1 - rate) / rate"),
         ((drop_path_by, drop_path_for_all), "right but for index 0, 3 of axis 0 (B)"),
         ((drop_path_by, drop_path_unscaled_backward), "= 1 - rate"),
     ],

@@ -91,11 +91,12 @@ def mlp_width_ignored(image_size, patch_size, channels, classes, width, depth, m
 
 WRONG = {
     "7.1": [
-        ((divided_by_all, gradient_divided_by_all), "off by the factor"),
+        ((divided_by_all, gradient_divided_by_all), "divided by T: without the class token there are T - 1"),
+        ((lambda x: (x[:, 1:].sum(1), x.shape[1]), gradient_not_divided), "the sum of the patches"),
         ((with_all_tokens, gradient_with_all), "the class token is in the mean"),
         ((with_all_tokens, pool_patches_backward), "the class token is in the mean"),
-        ((class_token_alone, gradient_to_class_token), "wrong: at"),
-        ((pool_patches, gradient_not_divided), "off by the factor"),
+        ((class_token_alone, gradient_to_class_token), "this is the class token"),
+        ((pool_patches, gradient_not_divided), "= T - 1"),
         ((pool_patches, gradient_divided_by_all), "(T - 1) / T"),
         ((pool_patches, gradient_to_class_token), "right but for index 0 of axis 1 (T)"),
         ((pool_patches, gradient_of_patches_alone), "where the argument has"),
