@@ -1,12 +1,14 @@
 """`minivit train --resume`: a stopped run ends as it would have, and refuses what would change that."""
 
 import json
+from typing import Literal, get_args, get_origin
 
 import pytest
 from helpers.command import TINY, folder_run, minivit, picture_folder, refused, same_numbers, stop_in_epoch
 
 from minivit.training import loop
 from minivit.training.checkpoint import Checkpoints
+from minivit.training.config import field_types
 from minivit.training.run_directory import read_metrics
 
 
@@ -52,8 +54,10 @@ def test_epochs_are_done_when_the_model_is_written(capsys, tmp_path, pictures, m
     assert len(read_metrics(tmp_path / "cut")) == 2
     monkeypatch.undo()
     resumed = minivit(capsys, "train", "--resume", tmp_path / "cut")
+    assert (resumed.code, resumed.err) == (0, ""), "the row of an epoch without a checkpoint is written anew"
     assert "are done" not in resumed.out
     assert same_numbers(tmp_path / "whole", tmp_path / "cut")
+    assert (tmp_path / "whole/results.json").read_bytes() == (tmp_path / "cut/results.json").read_bytes()
 
 
 def test_curves_that_a_stop_left_undrawn_are_drawn(capsys, tmp_path, pictures):
@@ -79,6 +83,19 @@ def test_other_functions_after_a_stop_are_told(capsys, tmp_path, pictures):
     path.write_text(json.dumps(found | {"ops": "minivit.ops.other"}))
     said = minivit(capsys, "train", "--resume", tmp_path / "r").err
     assert said.startswith("note: the run began with minivit.ops.other, and goes on with minivit.ops.")
+
+
+def test_nothing_else_of_a_run_can_be_changed(capsys, tmp_path):
+    """A flag that is read and then ignored would be worse than one that is refused."""
+    some = {int: 1, float: 0.5, str: "x"}
+    for name, kind in field_types().items():
+        flag = f"--{name.replace('_', '-')}"
+        value = [] if kind is bool else [get_args(kind)[0] if get_origin(kind) is Literal else some.get(kind, 8)]
+        said = refused(capsys, "train", "--resume", tmp_path, flag, *value)
+        allowed = name in ("data_dir", "device", "threads")
+        assert (f"{flag} cannot be changed with --resume" in said) is not allowed, said
+    for flag in ("--out", "--config"):
+        assert f"{flag} cannot be changed with" in refused(capsys, "train", "--resume", tmp_path, flag, tmp_path)
 
 
 def test_resume_keeps_the_runs_configuration(capsys, tmp_path, pictures):

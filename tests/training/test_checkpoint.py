@@ -51,22 +51,32 @@ def test_the_newest_moments_replace_the_old(tmp_path, state):
     ]
 
 
-def test_a_crash_between_the_two_files_keeps_a_whole_pair(tmp_path, state, monkeypatch):
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_crash_at_either_file_keeps_the_whole_pair_before(tmp_path, state, monkeypatch, written):
+    """Whichever comes first: a model's file that names an epoch without moments could not be resumed."""
     save_checkpoint(tmp_path, state, CONFIG, 1)
+    weight, first = state.params.tree.patch_weight.copy(), state.moments.first.copy()
+    state.params.buffer[...], state.moments.first[...], state.step = 0.0, 0.0, 34
     from minivit.training import checkpoint
 
-    def dies_at_the_model(path, content):
-        if path.name == MODEL.name:
+    done = []
+
+    def dies(path, content):
+        if len(done) == written:
             raise KeyboardInterrupt
         checkpoint_write(path, content)
+        done.append(path)
 
     checkpoint_write = checkpoint.write_whole
-    monkeypatch.setattr(checkpoint, "write_whole", dies_at_the_model)
+    monkeypatch.setattr(checkpoint, "write_whole", dies)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path, state, CONFIG, 2)
-    _, epoch = load_params(tmp_path / MODEL, CONFIG)
+    params, epoch = load_params(tmp_path / MODEL, CONFIG)
     assert epoch == 1
-    assert load_moments(tmp_path, epoch, fresh_moments(state.params.buffer, "adamw"), "cpu") == 17
+    np.testing.assert_array_equal(params.patch_weight, weight)
+    moments = fresh_moments(state.params.buffer, "adamw")
+    assert load_moments(tmp_path, epoch, moments, "cpu") == 17
+    np.testing.assert_array_equal(moments.first, first)
 
 
 def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, state, monkeypatch):
@@ -146,6 +156,15 @@ def test_moments_of_another_optimiser_are_refused(tmp_path):
     save_checkpoint(tmp_path, state, CONFIG, 1)
     with pytest.raises(MinivitError, match="restore it or train again"):
         load_moments(tmp_path, 1, fresh_moments(state.params.buffer, "adamw"), "cpu")
+
+
+@pytest.mark.parametrize("other", ["another type", "another size"])
+def test_moments_of_another_type_or_size_are_refused(tmp_path, state, other):
+    """Copied into the buffer, they would be rounded, or broadcast, in silence."""
+    save_checkpoint(tmp_path, state, CONFIG, 1)
+    buffer = state.params.buffer.astype(np.float64) if other == "another type" else np.tile(state.params.buffer, (2, 1))
+    with pytest.raises(MinivitError, match="does not hold the moments of this model's optimiser; restore it or"):
+        load_moments(tmp_path, 1, fresh_moments(buffer, "adamw"), "cpu")
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
