@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.tiny_run import tiny_run
 
-from minivit.data import Splits, channel_statistics, fingerprint
+from minivit.data import Splits, channel_statistics, fingerprint, take
 from minivit.errors import MinivitError
 from minivit.model import flatten, init_params
 from minivit.randomness import Key, generator
@@ -20,6 +20,7 @@ from minivit.training import host_steps, loop
 from minivit.training.checkpoint import MODEL, load_params
 from minivit.training.config import RunConfig
 from minivit.training.evaluate import evaluate
+from minivit.training.run_directory import read_metrics, write_metrics
 from minivit.training.schedule import learning_rate
 from minivit.training.settings import TrainSettings
 
@@ -120,6 +121,14 @@ def test_the_warm_up_is_half_of_the_run_at_most() -> None:
     assert max(rates) == 0.01
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(0.8, 2), (0.9, 3), (1.1, 3), (1.2, 4)])
+def test_the_warm_up_takes_the_nearest_number_of_steps(epochs: float, steps: int) -> None:
+    config, splits = tiny_run(epochs=4, warmup_epochs=epochs, learning_rate=0.01)
+    rates = loop.rates_of_run(config, splits)
+    assert rates[:steps] == pytest.approx([0.01 * (i + 1) / steps for i in range(steps)])
+    assert max(rates[steps + 1 :]) < 0.01
+
+
 def test_the_picture_shows_images_of_several_classes(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """A folder's images lie class by class."""
     config, splits = tiny_run()
@@ -130,6 +139,27 @@ def test_the_picture_shows_images_of_several_classes(monkeypatch: pytest.MonkeyP
     loop.train(config, splits._replace(test=test), tmp_path)
     assert len(shown[0]) == 20
     assert np.bincount(shown[0], minlength=3).min() >= 6
+
+
+def test_an_epoch_s_numbers_are_means_over_its_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Not over its steps, which here have 4, 4 and 3 images."""
+    config, splits = tiny_run(epochs=2)
+    results: list[Any] = []
+
+    def kept(state: Any, images: Any, labels: Any, *rest: Any) -> Any:
+        results.append((len(labels), train_step(state, images, labels, *rest)))
+        return results[-1][1]
+
+    train_step = host_steps.train_step
+    monkeypatch.setattr(host_steps, "train_step", kept)
+    loop.train(config, splits._replace(train=take(splits.train, np.arange(11))), tmp_path)
+    assert [images for images, _ in results] == [4, 4, 3] * 2
+    for row, steps in zip(table(tmp_path), (results[:3], results[3:]), strict=True):
+        loss = sum(images * result.loss for images, result in steps) / 11
+        assert float(row["train_loss"]) == pytest.approx(loss, rel=1e-12)
+        assert float(row["train_accuracy"]) == pytest.approx(sum(result.correct for _, result in steps) / 11, rel=1e-12)
+        assert float(row["gradient_norm"]) == pytest.approx(np.mean([r.gradient_norm for _, r in steps]), rel=1e-12)
+    assert sum(result.correct for _, result in results) > 0
 
 
 @pytest.mark.parametrize("spoiled", [1, 3])
@@ -157,10 +187,43 @@ def test_what_the_last_step_of_an_epoch_has_spoiled_is_not_kept(
     assert json.loads((tmp_path / "results.json").read_text())["test_loss"] > 0
 
 
+@pytest.mark.parametrize(("field", "name"), [("loss", "loss"), ("norm", "gradient's norm")])
+def test_steps_that_are_no_numbers_end_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, field: str, name: str
+) -> None:
+    """Each of both alone, before the validation could tell."""
+    read = loop.HostSteps.read
+    monkeypatch.setattr(loop.HostSteps, "read", lambda self: read(self)._replace(**{field: math.inf}))
+    with pytest.raises(MinivitError, match=f"the {name} became inf at epoch 1, step 1; the usual cure"):
+        loop.train(*tiny_run(), tmp_path)
+    assert not (tmp_path / MODEL).exists()
+
+
+def test_a_test_loss_that_is_no_number_is_no_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    config, splits = tiny_run()
+
+    def spoiled(params: Any, data: Any, *rest: Any) -> Any:
+        score = evaluate(params, data, *rest)
+        return score._replace(loss=math.nan) if data is splits.test else score
+
+    monkeypatch.setattr(loop, "evaluate", spoiled)
+    with pytest.raises(MinivitError, match="the test loss became nan at the end; the usual cure"):
+        loop.train(config, splits, tmp_path)
+    assert not (tmp_path / "results.json").exists()
+
+
 @pytest.mark.parametrize(("name", "value"), [("loss", math.nan), ("gradient's norm", math.inf)])
 def test_what_is_no_number_any_more_is_named(name: str, value: float) -> None:
     with pytest.raises(MinivitError, match=f"the {name} became {value} at epoch 1, step 2; the usual cure"):
         loop._demand_finite(name, value, "at epoch 1, step 2", TrainSettings())
+
+
+def test_a_run_whose_metrics_lack_an_epoch_does_not_go_on(tmp_path: Any) -> None:
+    config, splits = fitted(*tiny_run(epochs=2))
+    loop.train(config, splits, tmp_path)
+    write_metrics(tmp_path, read_metrics(tmp_path)[:1])
+    with pytest.raises(MinivitError, match=r"metrics\.csv has 1 of 2 epochs; the run cannot be resumed without its"):
+        loop.train(config, splits, tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("old", [False, True])
