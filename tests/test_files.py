@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,6 +35,27 @@ def test_a_failure_in_the_middle_keeps_the_old_file_and_leaves_no_other(tmp_path
         interrupted()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a folder cannot be opened")
+def test_content_is_on_the_disk_before_it_has_its_name_and_the_name_after(tmp_path, monkeypatch):
+    """Or a power cut could leave the name with an empty file, or a newer file than one that was written after it."""
+    seen = []
+
+    def forced(handle):
+        found = os.fstat(handle)
+        seen.append(("folder", found.st_ino) if stat.S_ISDIR(found.st_mode) else ("bytes", found.st_size))
+        fsync(handle)
+
+    def renamed(source, target):
+        seen.append("named")
+        replace(source, target)
+
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", forced)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_whole(tmp_path / "x", b"12345")
+    assert seen == [("bytes", 5), "named", ("folder", tmp_path.stat().st_ino)]
 
 
 def test_an_impossible_place_is_a_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -50,6 +51,47 @@ def test_an_error_is_raised_where_its_result_would_be_and_the_next_call_works(th
     assert list(in_parts(lambda i: i, 3, threads)) == [0, 1, 2]
 
 
+def test_after_an_error_what_has_begun_is_waited_for():
+    """It may still read or write what the caller gives up."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def first_fails(i):
+        if i == 0:
+            assert begun.wait(10)
+            raise KeyError(i)
+        begun.set()
+        time.sleep(0.05)
+        ended.set()
+
+    with pytest.raises(KeyError):
+        list(in_parts(first_fails, 2, 2))
+    assert ended.is_set()
+
+
+def test_after_an_error_what_has_not_begun_is_let_go_of(monkeypatch):
+    """As where another batch has the threads, one of which is left for three parts here."""
+    futures, begun = [], []
+
+    def first_fails(i):
+        begun.append(i)
+        if i == 0:
+            raise KeyError(i)
+        for _ in range(500):  # no longer than it takes
+            if len(futures) == 3 and futures[2].cancelled():
+                break
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(1) as pool:
+        submit = pool.submit
+        monkeypatch.setattr(pool, "submit", lambda *given: futures.append(submit(*given)) or futures[-1])
+        monkeypatch.setattr("minivit.threads._pool", lambda _: pool)
+        with pytest.raises(KeyError):
+            list(in_parts(first_fails, 6, 2))
+    assert len(futures) == 3
+    assert futures[2].cancelled()
+    assert 2 not in begun
+
+
 def test_few_results_wait_for_a_slow_reader():
     """Memory: no more than the parts in work and one more."""
     begun = []
@@ -82,8 +124,8 @@ def test_the_matrix_library_has_its_threads_again_after_all_that_limited_it():
         next(second)
         assert set(counts()) == {1}
         list(first)
-        assert set(next(second)) == {1}  # the first has left, the second goes on
-        list(second)
+        assert set(counts()) == {1}  # the first has left, the second goes on
+        assert all(set(inside) == {1} for inside in second)
         assert counts() == before
 
 

@@ -7,7 +7,7 @@ from minivit.data import Dataset, Splits
 from minivit.errors import MinivitError
 from minivit.fields import parse
 from minivit.model import ViTConfig
-from minivit.training.config import fit, read_run_config, read_values, to_toml
+from minivit.training.config import fit, read_run_config, read_values, require_same_images, to_toml
 from minivit.training.settings import TrainSettings
 
 
@@ -38,6 +38,22 @@ def test_images_are_normalised_by_those_that_it_learns_from():
     assert inputs.std == pytest.approx(train.images.std((0, 2, 3)) / 255)
     for other in others:
         assert inputs.mean != pytest.approx(other.images.mean((0, 2, 3)) / 255)
+
+
+@pytest.mark.parametrize("steps", [(1,), (1, -1)], ids=["one pixel by one step", "none but for the deviation"])
+@pytest.mark.parametrize("channel", [0, 2])
+def test_other_images_are_noticed_however_alike(tmp_path, steps, channel):
+    before = splits(size=(32, 32))
+    config = fit({}, before)
+    require_same_images(config, before, tmp_path, "advice")
+    images = before.train.images.copy()
+    for value, step in zip((200, 50), steps, strict=False):
+        image, row, column = np.argwhere(images[:, channel] == value)[0]
+        images[image, channel, row, column] = value + step
+    assert (images != before.train.images).sum() == len(steps)
+    others = before._replace(train=before.train._replace(images=images))
+    with pytest.raises(MinivitError, match=r"the training images are not those that .* channels differ; advice"):
+        require_same_images(config, others, tmp_path, "advice")
 
 
 @pytest.mark.parametrize(("name", "meant"), [("widht", "'width'"), ("epoch", "'epochs'"), ("lr", "'learning_rate'")])
@@ -219,6 +235,17 @@ def test_inputs_that_nothing_can_be_divided_by_are_refused(tmp_path, std):
     path.write_text(text.replace(line, f"std = [{', '.join([std] * config.model.channels)}]"))
     with pytest.raises(MinivitError, match=r"\[inputs\] has mean .* and std .*; expected numbers, std above 0"):
         read_run_config(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "other"), [("mean = ", "mean = [0.5]"), ("std = ", "std = [0.2]"), ("channels = ", "channels = 1")]
+)
+def test_inputs_of_another_number_of_channels_are_refused(tmp_path, line, other):
+    """NumPy would give one number to all channels."""
+    text = to_toml(fit({}, splits()))
+    (whole,) = [x for x in text.splitlines() if x.startswith(line)]
+    with pytest.raises(MinivitError, match=r"\[inputs\] and \[model\] differ in their number of classes or channels"):
+        read_run_config(written(tmp_path, text.replace(whole, other)))
 
 
 @pytest.mark.parametrize("classes", ['[1, "b"]', '["b", "b"]', '[["a"], ["b"]]', "[{a = 1}, {a = 2}]", '"ab"'])
