@@ -1,5 +1,7 @@
 """One training step: what it learns from, and that parts add up to the whole."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,25 @@ def test_the_loss_falls_to_nearly_zero_on_eight_images():
         result = train_step(state, images, labels, config, settings, 3e-3)
     assert result.loss < 0.02
     assert result.correct == 8
+
+
+@pytest.mark.parametrize("ops", ["reference", "auto"])
+def test_recomputing_needs_less_memory(ops):
+    """Bit for bit it is the same, so that nothing else would show that it was done."""
+    config = ViTConfig(image_size=16, patch_size=4, width=24, depth=8, heads=2, classes=3)
+    images, labels = np.random.default_rng(0).standard_normal((16, 3, 16, 16)).astype(np.float32), np.arange(16) % 3
+    peaks = {}
+    for recompute in (False, True):
+        settings = TrainSettings(ops=ops, recompute=recompute, threads=1)
+        state = fresh_state(init_params(config, 3), settings)
+        train_step(state, images, labels, config, settings, 0.01)  # what is loaded once
+        tracemalloc.start()
+        try:
+            train_step(state, images, labels, config, settings, 0.01)
+            peaks[recompute] = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peaks[True] < 0.5 * peaks[False], peaks
 
 
 @pytest.mark.parametrize("ops", ["reference", "auto"])
