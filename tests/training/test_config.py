@@ -1,5 +1,7 @@
 """Configurations: from a file and flags, fitted to data, and back to TOML."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,8 +54,11 @@ def test_other_images_are_noticed_however_alike(tmp_path, steps, channel):
         images[image, channel, row, column] = value + step
     assert (images != before.train.images).sum() == len(steps)
     others = before._replace(train=before.train._replace(images=images))
-    with pytest.raises(MinivitError, match=r"the training images are not those that .* channels differ; advice"):
-        require_same_images(config, others, tmp_path, "advice")
+    old = dataclasses.replace(config, inputs=dataclasses.replace(config.inputs, images=""))  # without a fingerprint
+    require_same_images(old, before, tmp_path, "advice")
+    for run, differs in ((config, "an image, a label or their order differs"), (old, "their channels differ")):
+        with pytest.raises(MinivitError, match=f"the training images are not those that .* {differs}; advice"):
+            require_same_images(run, others, tmp_path, "advice")
 
 
 @pytest.mark.parametrize(("name", "meant"), [("widht", "'width'"), ("epoch", "'epochs'"), ("lr", "'learning_rate'")])
