@@ -7,7 +7,6 @@ is known: that of a function with the same slip.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from minivit.gradcheck import Report
 from minivit.gradcheck.catalog import normal
-from minivit.gradcheck.derivative import is_float
+from minivit.gradcheck.pair import make_pair
 from minivit.gradcheck.trial import copied
 from minivit.lessons.exercise import Exercise
 
@@ -52,24 +51,24 @@ def naming_slips(
 def naming_gradient_slips(exercise: Exercise, cases: Sequence[Sequence[Any]], slips: Sequence[Slip]) -> Exercise:
     """As `naming_slips`, for the gradients of a pair; a slip is a backward pass for the answer's forward pass."""
     forward = exercise.answer[0]
-    parameters = zip(
-        inspect.signature(forward).parameters, cases[0], strict=False
-    )  # what has a default may be left out
-    names = [f"d{name}" for name, a in parameters if is_float(a)]
 
     def gradients(i: int, f: Callable[..., Any], f_backward: Callable[..., Any]) -> list[Any]:
         found = []
         for seed, args in enumerate(cases):
             y, cache = f(*copied(tuple(args)))
             given = f_backward(normal(seed, *np.shape(y)), cache)
-            found.append(given[i] if len(names) > 1 else given)
+            found.append(given[i] if isinstance(given, tuple | list) else given)
         return found
 
     def explain(tensor: str, *attempt: Callable[..., Any]) -> str:
+        f, f_backward = attempt
+        names = [
+            f"d{argument.name}" for argument in make_pair(f, f_backward, cases[0]).floats
+        ]  # as the reader has them
         if tensor not in names:
             return ""
         i = names.index(tensor)
-        return _words_for(gradients(i, *attempt), slips, lambda wrong: gradients(i, forward, wrong), 1e-12)
+        return _words_for(gradients(i, f, f_backward), slips, lambda wrong: gradients(i, forward, wrong), 1e-12)
 
     return explained(exercise, explain)
 

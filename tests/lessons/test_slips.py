@@ -67,13 +67,13 @@ def test_a_pair_s_gradients_may_show_a_slip_whatever_their_cache_is():
         [("w is missing", without_w), ("another slip", lambda dy, c: (dy * c[1], -dy * c[0]))],
     )
 
-    def mine(x, w):
-        return w * x, {"x": x, "w": w}
+    def mine(first, second):
+        return second * first, {"x": first, "w": second}
 
     found = verdicts(exercise, mine, lambda dy, c: (dy, dy * c["x"]))
-    assert found == {"dx": "w is missing", "dw": "right", "y": "right"}
+    assert found == {"dfirst": "w is missing", "dsecond": "right", "y": "right"}
     found = verdicts(exercise, mine, lambda dy, c: (dy * c["w"], -dy * c["x"]))
-    assert found == {"dx": "right", "dw": "another slip", "y": "right"}
+    assert found == {"dfirst": "right", "dsecond": "another slip", "y": "right"}
     assert set(verdicts(exercise, *exercise.answer).values()) == {"right"}
 
 
