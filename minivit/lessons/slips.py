@@ -62,9 +62,7 @@ def naming_gradient_slips(exercise: Exercise, cases: Sequence[Sequence[Any]], sl
 
     def explain(tensor: str, *attempt: Callable[..., Any]) -> str:
         f, f_backward = attempt
-        names = [
-            f"d{argument.name}" for argument in make_pair(f, f_backward, cases[0]).floats
-        ]  # as the reader has them
+        names = [f"d{argument.name}" for argument in make_pair(f, f_backward, cases[0]).floats]  # the reader's
         if tensor not in names:
             return ""
         i = names.index(tensor)
