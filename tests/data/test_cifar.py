@@ -79,6 +79,13 @@ def test_a_full_training_set_gives_5000_for_validation(tmp_path):
     assert splits.notes == ()
 
 
+def test_a_part_of_the_training_set_gives_a_tenth_for_validation(tmp_path):
+    """Of fewer images 5000 could be nearly all. CIFAR-100 has them in one file, of more than CIFAR-10's 10 000."""
+    images, labels = np.zeros((12_000, 3, 32, 32), np.uint8), np.arange(12_000) % 100
+    write_binary(tmp_path, "cifar100", images, labels, images[:20], labels[:20])
+    assert [len(part.labels) for part in cifar_splits("cifar100", tmp_path)[:2]] == [10_800, 1_200]
+
+
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize(("name", "classes"), SETS)
 def test_class_names_are_built_in_where_their_file_is_missing(tmp_path, name, classes, writer):
@@ -126,6 +133,12 @@ def test_too_many_records_are_refused(tmp_path):
     folder = write(tmp_path, "cifar10", write_binary)
     (folder / "data_batch_2.bin").write_bytes(bytes(10_001 * 3073))
     assert "data_batch_2.bin has 30733073 bytes, 10001.00 records" in refusal("cifar10", tmp_path)
+
+
+def test_a_test_file_has_as_many_records_as_the_official_one(tmp_path):
+    folder = write(tmp_path, "cifar100", write_binary)
+    (folder / "test.bin").write_bytes(bytes(10_001 * 3074))
+    assert "10001.00 records of 3074: expected 1 to 10000 whole records" in refusal("cifar100", tmp_path)
 
 
 def test_a_file_of_absurd_size_is_not_even_read(tmp_path):

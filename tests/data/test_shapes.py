@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from minivit.data import shapes, shapes_splits
-from minivit.data.shapes import CHUNK, CLASSES
+from minivit.data.shapes import CHUNK, CLASSES, LUMA, _colours
 from minivit.errors import MinivitError
+from minivit.randomness import Key, generator
+
+# Of the first ten training images.
+LABELS = [7, 3, 6, 5, 1, 0, 8, 4, 9, 2]
+BRIGHTNESS = [97.08, 72.878, 108.074, 80.401, 109.896, 90.387, 38.533, 60.278, 77.547, 88.269]
+MIDDLE = [
+    [210, 210, 194], [198, 104, 219], [105, 231, 249], [184, 164, 213], [149, 230, 141],
+    [176, 167, 245], [216, 152, 25], [61, 64, 31], [232, 124, 184], [234, 153, 48],
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +52,21 @@ def test_the_seed_decides(splits):
 def test_labels_are_in_no_fixed_order(splits):
     tens = splits.train.labels.reshape(-1, 10)
     assert len(np.unique(tens, axis=0)) > 900
+
+
+def test_images_are_what_they_have_always_been(splits):
+    """Or the results that were recorded would be of other images. A CPU may round a byte here and there otherwise."""
+    assert splits.train.labels[:10].tolist() == LABELS
+    np.testing.assert_allclose(splits.train.images[:10].mean((1, 2, 3)), BRIGHTNESS, atol=0.01)
+    np.testing.assert_allclose(splits.train.images[:10, :, 16, 16].astype(int), MIDDLE, atol=1)
+
+
+def test_a_shape_is_brighter_than_what_is_behind_it():
+    """By two fifths of all that can be seen; some are by hardly more."""
+    background, foreground = _colours(generator(Key(0, "shapes")))
+    more = foreground @ LUMA - background @ LUMA
+    assert more.min() == pytest.approx(0.4, abs=1e-5)
+    assert 0 <= foreground.min() <= foreground.max() <= 1
 
 
 @pytest.mark.parametrize("size", [16, 33, 64])

@@ -50,9 +50,13 @@ def test_sizes_of_the_papers(name, width, depth, heads):
     assert (config.image_size, config.patch_size, config.classes) == ((224, 224), (patch, patch), 1000)
 
 
-@pytest.mark.parametrize("name", ["micro/4", "mini/4", "small/4"])
-def test_the_small_ones_read_cifar(name):
+@pytest.mark.parametrize(
+    ("name", "width", "depth", "heads"), [("micro/4", 96, 4, 3), ("mini/4", 192, 6, 3), ("small/4", 384, 7, 6)]
+)
+def test_the_small_ones_read_cifar(name, width, depth, heads):
+    """What was measured of them was measured of these sizes."""
     config = variant(name)
+    assert (config.width, config.depth, config.heads, config.mlp_width) == (width, depth, heads, 4 * width)
     assert (config.image_size, config.patch_size, config.channels, config.classes) == ((32, 32), (4, 4), 3, 10)
     assert config.tokens == 65
     assert count_params(config) < 15_000_000
