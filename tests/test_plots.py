@@ -38,6 +38,13 @@ def test_curves_show_the_rows_and_differ_without_colour(plot, train, validation)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training (augmented)", "validation"]
 
 
+def test_accuracies_are_drawn_from_none_to_all():
+    """Else a curve of a tenth of a percent would look like one of half the images; a mark at 100 % is whole."""
+    low, high = plot_accuracy(Figure().subplots(), ROWS).get_ylim()
+    assert low == 0
+    assert 100 < high < 105
+
+
 def test_an_image_is_shown_with_its_rows_down_and_its_colours_last():
     image = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(3, 2, 5)
     ax = plot_image(Figure().subplots(), image, "title")
@@ -105,6 +112,7 @@ def test_a_step_sweep_is_drawn_with_a_line_for_each_method_and_type():
     assert np.isnan(lines[0].get_ydata()[1]), "0 has no place on a logarithmic axis"
     assert lines[1].get_ydata().tolist() == [1e-3, 1e-1]
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "step h")
+    assert ax.xaxis_inverted(), "steps get smaller to the right"
     assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == 3
 
 
@@ -124,4 +132,5 @@ def test_one_epoch_is_marked_as_1():
         ax = draw(Figure().subplots(), [row])
         low, high = ax.get_xlim()
         assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
+        assert (low, high) == (0.5, 1.5)
         assert ax.get_ylim()[1] > ax.lines[1].get_ydata()[0]
