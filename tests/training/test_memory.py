@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import software_gpu
+from helpers import software_gpu, stand_in
+from helpers.device import provided
 from helpers.tiny_run import tiny_run
 
 from minivit.arrays import to_host
 from minivit.errors import MinivitError
-from minivit.model import init_params
+from minivit.model import init_params, vit
+from minivit.ops import choose_ops
+from minivit.ops.cuda.products import exact_products
 from minivit.training.device_steps import DeviceSteps
 from minivit.training.loop import train
 from minivit.training.memory import estimated_bytes, out_of_memory
@@ -39,6 +44,94 @@ def test_what_is_kept() -> None:
         model = config.model
         numbers = 512 * 8 * model.tokens * (2 * model.width + model.mlp_width)
         assert abs(dropped - whole - share * numbers) < 512
+
+
+MODEL = {"image_size": (16, 16), "patch_size": 4, "width": 32, "heads": 2, "mlp_width": 64, "precision": "float32"}
+
+
+def an_image_more(**choices: Any) -> int:
+    """The estimated bytes of an image."""
+    return (estimate(**choices, batch_size=24) - estimate(**choices, batch_size=8)) // 16
+
+
+KEPT: dict[str, dict[str, Any]] = {
+    "tokens": {},
+    "the scores of 17 tokens": {"heads": 8, "pooling": "class_token", "mlp_width": 16},
+    "the MLP": {"mlp_width": 256},
+    "recomputed": {"recompute": True},
+    "in tiles": {"precision": "tf32"},
+}
+
+
+@pytest.mark.parametrize("choices", KEPT.values(), ids=list(KEPT))
+def test_a_block_keeps_what_is_counted(monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any]) -> None:
+    """Found in the cache of a forward pass: little less than what is counted, and never more."""
+    xp = provided("stand-in", monkeypatch)
+    choices = {**MODEL, "pooling": "mean", "skip_unread": False, **choices}
+    counted = an_image_more(**choices, depth=3) - an_image_more(**choices, depth=2)
+    config, _ = tiny_run(**choices, depth=2)
+    params = init_params(config.model, device="cuda")
+    x, settings = xp.asarray(np.zeros((2, 3, 16, 16), np.float32)), config.training
+    with exact_products(settings.precision == "float32"):
+        _, cache = vit(params, x, config.model, ops=choose_ops("auto", "cuda"), recompute=settings.recompute)
+    first, second = (dict(owners(block)) for block in cache.blocks)
+    known = {*first, *dict(owners(params))}
+    found = sum(x.nbytes for at, x in second.items() if at not in known) / 2
+    assert 0.9 * counted < found <= counted
+
+
+def owners(tree: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """The memory behind the stand-in's arrays in `tree`."""
+    if isinstance(tree, tuple):
+        for branch in tree:
+            yield from owners(branch)
+    elif isinstance(tree, stand_in.ndarray):
+        x = tree._array
+        while isinstance(x.base, np.ndarray):
+            x = x.base
+        yield id(x), x
+
+
+@pytest.mark.parametrize("choices", [{"optimizer": "adamw"}, {"optimizer": "sgd"}, {"precision": "bfloat16"}])
+def test_parameters_and_what_goes_with_them_are_counted(
+    monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any]
+) -> None:
+    """However few images: weights, moments, the gradient twice, and the copy that products read."""
+    provided("stand-in", monkeypatch)
+    config, splits = tiny_run(**{**MODEL, **choices})
+    state = fresh_state(init_params(config.model, device="cuda"), config.training)
+    steps = DeviceSteps(state, config, splits, [1e-3])
+    held = [
+        state.params.buffer,
+        state.gradient.buffer,
+        *steps.gradient_views,
+        *(x for x in state.moments if x is not None),
+    ]
+    held += [] if steps.weights is state.params else [steps.weights.buffer]
+    counted = 2 * estimate(**{**MODEL, **choices}, batch_size=1) - estimate(**{**MODEL, **choices}, batch_size=2)
+    assert counted == pytest.approx(sum(x.nbytes for x in held), rel=0.02)
+
+
+@pytest.mark.parametrize("choices", [{"depth": 3, "recompute": True}, {"depth": 1, "pooling": "class_token"}])
+def test_an_image_needs_no_more_than_is_counted(monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any]) -> None:
+    """Measured at the peak of a step, where what is kept and a block's gradients meet."""
+    provided("stand-in", monkeypatch)  # its memory is NumPy's, which can be traced
+    peaks = []
+    for images in (8, 24):
+        config, splits = tiny_run(**MODEL, **choices, batch_size=images)
+        pictures = np.zeros((images, 3, 16, 16), np.uint8)
+        train = splits.train._replace(images=pictures, labels=np.arange(images) % 3)
+        state = fresh_state(init_params(config.model, device="cuda"), config.training)
+        steps = DeviceSteps(state, config, splits._replace(train=train), [1e-3] * 2)
+        steps.begin(1, [np.arange(images)] * 2)
+        steps.step(0, 1e-3)  # what is loaded once
+        tracemalloc.start()
+        try:
+            steps.step(1, 1e-3)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 16 < 1.1 * an_image_more(**MODEL, **choices)
 
 
 def test_a_step_that_could_not_be_smaller() -> None:
