@@ -12,7 +12,9 @@ import pytest
 from helpers.cifar_files import random_images, write_binary, write_python
 from helpers.command import TINY, folder_run, minivit, picture_folder, refused, same_numbers
 
-from minivit.training.settings import SHAPES_PRESET
+from minivit.data import Splits, shapes
+from minivit.model import variant
+from minivit.training.settings import SHAPES_PRESET, TrainSettings
 
 
 def test_a_run_leaves_everything_that_is_promised(capsys, tmp_path, pictures):
@@ -162,6 +164,19 @@ def test_runs_that_lead_nowhere_are_told(capsys, tmp_path, monkeypatch, pictures
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").symlink_to(tmp_path / "disk" / "runs")
     assert "runs cannot be made" in refused(capsys, "train", "--dataset", "folder", "--data-dir", pictures, *TINY)
+
+
+def test_a_variant_of_the_shapes_has_its_own_sizes_and_the_usual_settings(capsys, tmp_path, monkeypatch):
+    """The preset goes with the small model that it was chosen for."""
+    few = shapes(20, 0)
+    monkeypatch.setattr("minivit.cli.train.load", lambda *_: Splits(few, few, few, ()))
+    trained = []
+    monkeypatch.setattr("minivit.cli.train._train", lambda config, *_, **__: trained.append(config))
+    (tmp_path / "c.toml").write_text('[model]\nvariant = "micro/4"\n')
+    for number, words in enumerate((["--variant", "micro/4"], ["--config", tmp_path / "c.toml"])):
+        assert minivit(capsys, "train", *words, "--seed", 3, "--out", tmp_path / str(number)).code == 0
+        assert trained[-1].model == variant("micro/4")
+        assert trained[-1].training == TrainSettings(seed=3)
 
 
 @pytest.mark.parametrize(
