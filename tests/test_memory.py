@@ -1,7 +1,11 @@
 """Freed memory is kept: a second large array costs no new pages."""
 
+import ctypes
+import re
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +34,21 @@ def test_pages_are_used_again():
         for how in ("keep", "not")
     }
     assert faults["keep"] < faults["not"] / 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the switches are glibc's")
+def test_the_switches_are_glibc_s(monkeypatch):
+    """Neighbours of these numbers are other switches, which a mistake would turn without a word."""
+    asked = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *given: asked.append(given) or 1))
+    assert keep_freed_memory()
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX in malloc.h
+    assert dict(asked) == {mmap_max: 0, trim_threshold: 2**31 - 1}
+    header = Path("/usr/include/malloc.h")
+    if header.exists():
+        known = dict(re.findall(r"#define (M_\w+)\s+(-\d+)", header.read_text(encoding="utf-8")))
+        for name, number in (("M_TRIM_THRESHOLD", trim_threshold), ("M_MMAP_MAX", mmap_max)):
+            assert int(known.get(name, number)) == number
 
 
 def test_other_systems_are_left_alone(monkeypatch):
