@@ -30,10 +30,10 @@ def estimated_bytes(config: ViTConfig, settings: TrainSettings) -> int:
     in_tiles = fused and room_for(config.tokens, config.width // config.heads, stored)
     scores = 0 if in_tiles else config.heads * config.tokens * -(-config.tokens // 8) * 8
     block = 9 * stream + 2 * config.tokens * config.mlp_width + scores
-    # Of the last block there is little to keep where the class token alone is read.
-    skips = settings.skip_unread and config.pooling == "class_token" and config.depth > 1
-    whole = config.depth - skips
-    kept = config.depth * stream + block if settings.recompute else whole * block
+    # Of the last block the stream, one norm's result, q k v and scores are kept where the class token alone is read.
+    skips = settings.skip_unread and config.pooling == "class_token"
+    blocks = (config.depth - skips) * block + skips * (5 * stream + scores)
+    kept = config.depth * stream + block if settings.recompute else blocks
     # Masks of both branches' results and of what GELU gave: a bit a number, or a byte for the readable functions.
     masks = config.depth * (2 * stream + config.tokens * config.mlp_width) * (max(config.dropout, config.drop_path) > 0)
     masks = masks if settings.ops == "reference" else masks // 8
