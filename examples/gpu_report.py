@@ -89,7 +89,7 @@ def _measured(
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(part, what of it, result), one after another."""
     if "tests" in parts:
-        yield "tests", "", run_tests()
+        yield "tests", "", _or_its_error(run_tests)
     if "bench" in parts:
         for model, batch, precision in itertools.product(models, batches, precisions):
             for graph, all_tokens in WAYS:
@@ -123,9 +123,12 @@ def machine() -> dict[str, str]:
 
 def output_of(words: list[str], limit: float | None = _LIMIT_S) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `python WORDS`, run in the project's folder for at most `limit` seconds."""
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=limit
-    )
+    command = [sys.executable, *words]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=limit)
+    except subprocess.TimeoutExpired as error:
+        said = [x.decode(errors="replace") if isinstance(x, bytes) else x or "" for x in (error.stdout, error.stderr)]
+        raise TimeoutError(f"stopped after {limit} s, having said: {''.join(said).strip()[-2000:]}") from error
     return done.returncode, done.stdout, done.stderr
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from minivit.errors import MinivitError
 
 T = TypeVar("T")
+_LARGEST = 2**64  # a seed's bound, which its own check names
 
 
 def setting(default: Any, help: str) -> Any:
@@ -53,16 +54,23 @@ def parse(name: str, kind: Any, value: object) -> Any:
             bool: "true or false",
             str: "text",
         }.get(kind, "one integer or two, such as 32 or 32x48")
-        raise MinivitError(f"{name} is {value!r}; expected {expected}")
-    if isinstance(result, int) and abs(result) > 2**64:
-        raise MinivitError(f"{name} is {value!r}; expected an integer under 2**64")
+        raise MinivitError(f"{name} is {_shown(value)}; expected {expected}")
     return result
 
 
+def _shown(value: object) -> str:
+    """The value as it would be written; Python writes no integers of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def _integer(value: object) -> int | None:
-    if isinstance(value, str) or (isinstance(value, Integral) and not isinstance(value, bool)):  # NumPy's, too
-        return _converted(int, value)
-    return None
+    if not isinstance(value, str | Integral) or isinstance(value, bool):  # NumPy's integers, too
+        return None
+    found = _converted(int, value)
+    return found if found is None or abs(found) <= _LARGEST else None
 
 
 def _number(value: object) -> float | None:

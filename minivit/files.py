@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
-import threading
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from minivit.errors import MinivitError
-
-_UMASK = threading.Lock()
 
 
 @contextmanager
@@ -23,17 +20,18 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Its content is forced to the disk before it takes the name in one step: whatever happens, the old file
     or the whole new one is there. Raises OSError if the folder cannot be written to.
     """
-    handle, temporary = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    # Not `tempfile`, whose files are private: this one has the mode that the umask leaves.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _usual_mode())  # a temporary file is private
         os.replace(temporary, path)
         _sync_folder(path.parent)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def expanded(path: Path) -> Path:
@@ -59,14 +57,6 @@ def write_whole(path: Path, content: bytes | str) -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         mend = "free space" if full else "check that you may write there,"
         raise MinivitError(f"{path} cannot be written ({error.strerror}); {mend} or choose another folder") from error
-
-
-def _usual_mode() -> int:
-    """The mode of a new file: all may read and write it but for those whom the umask leaves out."""
-    with _UMASK:  # there is no way to look at it alone; of two threads at once one would leave it at 0
-        umask = os.umask(0)
-        os.umask(umask)
-    return 0o666 & ~umask
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,12 +4,9 @@ import errno
 import os
 import re
 import stat
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minivit import files
 from minivit.errors import MinivitError
 from minivit.files import replacing, write_whole
 
@@ -79,24 +76,6 @@ def test_the_mend_is_for_what_is_wrong(tmp_path, monkeypatch, number, mend):
     monkeypatch.setattr("minivit.files.os.replace", refused)
     with pytest.raises(MinivitError, match=re.escape(f"x.txt cannot be written ({os.strerror(number)}); {mend}")):
         write_whole(tmp_path / "x.txt", "text")
-
-
-def test_two_threads_leave_the_umask_as_it_was(monkeypatch):
-    umask, before = os.umask, os.umask(0o022)
-
-    def slowly(mask):
-        found = umask(mask)
-        time.sleep(0.005)  # the other's turn
-        return found
-
-    monkeypatch.setattr(os, "umask", slowly)
-    try:
-        with ThreadPoolExecutor(4) as threads:
-            modes = list(threads.map(lambda _: files._usual_mode(), range(8)))
-    finally:
-        found = umask(before)
-    assert modes == [0o644] * 8
-    assert found == 0o022
 
 
 def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):

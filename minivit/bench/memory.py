@@ -26,8 +26,9 @@ def peak_megabytes(workload: Workload, who: str) -> float:
         "batch": workload.batch,
         "settings": dataclasses.asdict(workload.settings),
     }
-    # -P: files beside somebody who measures must not stand for Python's own. minivit is found where it is here.
-    program = f"import sys; sys.path.append({str(_ROOT)!r}); from minivit.bench.memory import main; main()"
+    # -P: files beside somebody who measures must not stand for Python's own. This minivit is measured, and no other.
+    first = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); import minivit; sys.path.remove({str(_ROOT)!r})"
+    program = f"{first}; from minivit.bench.memory import main; main()"
     command = [sys.executable, "-P", "-c", program, who]
     done = subprocess.run(command, input=json.dumps(described), capture_output=True, text=True, check=True)
     return float(done.stdout)

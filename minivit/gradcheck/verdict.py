@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -67,7 +68,8 @@ def factor_between(found: Array, expected: Array, numbers: Mapping[str, float], 
         return "the sign is wrong"
     close = (name for value, name in _named_factors(numbers) if math.isclose(abs(c), value, rel_tol=max(precise, 1e-9)))
     if _is_plain(abs(c)):  # a 2 is more often a 2 than the root of an axis that nobody named, or B - 1
-        close = (n for n in close if not ("axis" in n and ("sqrt" in n or "*" in n or "(" in n)) and n[-4:] != " - 1")
+        less = re.compile(r"(1 / \()?\w+ - 1\)?")
+        close = (n for n in close if not (("axis" in n and ("sqrt" in n or "*" in n or "(" in n)) or less.fullmatch(n)))
     names = list(itertools.islice(dict.fromkeys(close), 3))
     sign = "-" if c < 0.0 else ""
     if found.size == 1 and not names and not _is_plain(abs(c)):

@@ -31,7 +31,7 @@ def naming_slips(
     """The exercise, with the words of the first slip whose results are those of the attempt in all cases.
 
     cases: tuples of arguments. names: of the results, as the exercise has them; ("y",) for a pair, whose slips
-    return y alone. tolerance: results that differ by less are the same.
+    return y alone, and None is like no result. tolerance: results that differ by less are the same.
     """
     several, is_pair = len(names) > 1, len(exercise.answer) > 1
 
@@ -101,7 +101,7 @@ def _alike(a: Any, b: Any, tolerance: float) -> bool:
         a, b = np.asarray(a), np.asarray(b)
     except (TypeError, ValueError):  # a tuple of arrays of several shapes, say
         return False
-    if a.shape != b.shape or a.dtype.kind not in "fiu":
+    if a.shape != b.shape or a.dtype.kind not in "fiu" or b.dtype.kind not in "fiu":
         return False
     finite = np.isfinite(a)
     return np.array_equal(finite, np.isfinite(b)) and bool(

@@ -40,7 +40,10 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """Writes a run's checkpoints, one at a time, on a thread of its own; left as a context, the last one is written."""
+    """Writes a run's checkpoints, one at a time, on a thread of its own; who leaves it as a context waits for the last.
+
+    A second Ctrl+C, while it waits, may lose that one; the one before is there.
+    """
 
     def __init__(self, run: Path, config: ViTConfig) -> None:
         self.run, self.config = run, config
@@ -65,6 +68,11 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         self.thread.shutdown()
+
+
+def save_checkpoint(run: Path, state: TrainState, config: ViTConfig, epoch: int) -> None:
+    """Write the state after `epoch` (1, 2, ...) at once. Raises MinivitError if it cannot."""
+    write_checkpoint(run, checkpoint_of(state, epoch), config)
 
 
 def checkpoint_of(state: TrainState, epoch: int) -> Checkpoint:

@@ -106,7 +106,7 @@ def test_pytorch_gets_the_attention_that_is_fastest(monkeypatch):
 def test_a_gpu_that_has_rested_is_woken():
     started, calls = time.perf_counter(), []
     keep_busy(lambda: calls.append(1), 0.02)
-    assert 0.02 <= time.perf_counter() - started < 1.0
+    assert time.perf_counter() - started >= 0.02
     assert calls
 
 

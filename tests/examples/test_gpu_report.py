@@ -71,10 +71,21 @@ def test_what_matters_most_is_measured_first(report: Any, monkeypatch: pytest.Mo
 def test_what_hangs_or_says_nonsense_costs_itself_alone(
     report: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(report.subprocess.TimeoutExpired):
-        report.output_of(["-c", "import time; time.sleep(60)"], limit=0.2)
-    monkeypatch.setattr(report, "output_of", lambda *_, **__: (0, "no JSON", ""))
+    hangs = "import time; print('so far', flush=True); time.sleep(60)"
+    with pytest.raises(TimeoutError, match=r"stopped after 3 s, having said: so far"):
+        report.output_of(["-c", hangs], limit=3)
     out = tmp_path / "report.json"
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise TimeoutError("stopped after 1 s")
+
+    monkeypatch.setattr(report, "output_of", stopped)
+    words = ["--only", "tests,bench,pieces,train", "--models", "192x6", "--batches", "128", "--data-dir", "x"]
+    report.main([*words, "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert found["tests"]["error"] == found["train"]["error"] == "TimeoutError: stopped after 1 s"
+    assert len(found["bench"]) == 6
+    monkeypatch.setattr(report, "output_of", lambda *_, **__: (0, "no JSON", ""))
     report.main(["--only", "bench,pieces", "--models", "192x6", "--batches", "128", "--out", str(out)])
     found = json.loads(out.read_text())
     assert all(row["error"].startswith("JSONDecodeError") and row["batch"] == 128 for row in found["bench"])

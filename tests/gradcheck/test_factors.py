@@ -52,18 +52,23 @@ def test_a_factor_may_be_a_setting():
     report = check(scaled, lambda dy, temperature: dy, (random(1, 3, 5), 0.7))
     assert report.worst.verdict == "off by the factor 0.7 = temperature"
     assert check(*_dropout_not_rescaled()).worst.verdict == "off by the factor 0.6 = 1 - rate"
+    for n, c in ((3, 0.5), (5, 0.25)):  # more often 1 / 2 than 1 / (B - 1)
+        report = check(scaled_by_itself, lambda dy, x, c=c: c * 2.0 * x * dy, (random(1, n, 7),))
+        assert "- 1" not in report.worst.verdict
     for c, name in ((0.7 / 0.3, "share / (1 - share)"), (0.3 / 0.7, "(1 - share) / share")):
         report = check(lambda x, share: (x, share), lambda dy, share, c=c: c * dy, (random(1, 3, 5), 0.7))
         assert report.worst.verdict == f"off by the factor {c:.6g} = {name}"
 
 
-def test_one_less_than_an_axis_is_named_where_that_is_no_plain_number():
-    def f(x):
-        """Square x (B, T)."""
-        return x**2, x
+def scaled_by_itself(x):
+    """Square x (B, T)."""
+    return x**2, x
 
+
+def test_one_less_than_an_axis_is_named_where_that_is_no_plain_number():
     said = [
-        check(f, lambda dy, x, n=n: n * 2.0 * x * dy, (random(1, 3, 14),)).worst.verdict for n in (13.0, 1 / 13, 2.0)
+        check(scaled_by_itself, lambda dy, x, n=n: n * 2.0 * x * dy, (random(1, 3, 14),)).worst.verdict
+        for n in (13.0, 1 / 13, 2.0)
     ]
     assert said == [
         "off by the factor 13 = T - 1",

@@ -7,16 +7,12 @@ import pytest
 
 from minivit.errors import MinivitError
 from minivit.model import ViTConfig, init_params, named
-from minivit.training.checkpoint import MODEL, Checkpoints, checkpoint_of, load_moments, load_params, write_checkpoint
+from minivit.training.checkpoint import MODEL, Checkpoints, load_moments, load_params, save_checkpoint
 from minivit.training.optimizers import fresh_moments
 from minivit.training.settings import TrainSettings
 from minivit.training.step import fresh_state
 
 CONFIG = ViTConfig(image_size=8, patch_size=4, width=12, depth=2, heads=2, classes=3)
-
-
-def save_checkpoint(run, state, config, epoch):
-    write_checkpoint(run, checkpoint_of(state, epoch), config)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from minivit.arrays import Array
 from minivit.functions import cross_entropy, cross_entropy_backward, softmax
 from minivit.gradcheck.catalog import normal
+from minivit.gradcheck.trial import copied
 from minivit.lessons.exercise import pair_exercise
-from minivit.lessons.slips import Slip, naming_gradient_slips, naming_slips
+from minivit.lessons.slips import Slip, explained, naming_gradient_slips, naming_slips
 
 
 def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Any]:
@@ -96,10 +98,28 @@ _SMOOTHING_SLIPS: list[Slip] = [
     ),
 ]
 
+
+def _cut_off(tensor: str, attempt: Callable[..., Any], *_: Any) -> str:
+    """What to say where log(p + a little) keeps a loss finite that p's underflow would make infinite."""
+    found, right = (
+        np.array([f(*copied(case))[0] for case in _SMOOTHED_CASES]) for f in (attempt, smoothed_cross_entropy)
+    )
+    if not np.allclose(found[:-1], right[:-1], rtol=1e-6) or not found[-1] < 0.9 * right[-1]:
+        return ""
+    if tensor == "y":
+        return "p underflows, and log(p + a little) is cut off: log p is z - log(sum(exp(z)))"
+    return "this is compared with the derivative of your y, which is cut off where p underflows: mend y first"
+
+
 EXERCISES = {
     "3.1": naming_gradient_slips(
         naming_slips(
-            pair_exercise("label smoothing", smoothed_cross_entropy, smoothed_cross_entropy_backward, *_SMOOTHED_CASES),
+            explained(
+                pair_exercise(
+                    "label smoothing", smoothed_cross_entropy, smoothed_cross_entropy_backward, *_SMOOTHED_CASES
+                ),
+                _cut_off,
+            ),
             _SMOOTHED_CASES,
             _SMOOTHING_SLIPS,
             names=("y",),

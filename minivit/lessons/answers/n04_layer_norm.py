@@ -70,11 +70,12 @@ _RMS_GRADIENT_SLIPS: list[Slip] = [
     ("g meets the normalised x, x * r: here it is x itself", _rms_dg_by_x),
 ]
 _FOLD_CASES = ((normal(6, 5), normal(7, 5), normal(8, 5, 3), normal(9, 3)),)
-_FOLD_SLIPS: list[Slip] = [
-    ("b meets the weight as it was, w, not the folded one", lambda g, b, w, c: (w, b @ (g[:, None] * w) + c)),
-    ("c is missing: it stays, beside what b adds", lambda g, b, w, c: (w, b @ w)),
-    ("b is missing: the layer maps it, too, by w", lambda g, b, w, c: (w, c)),
-    ("g stands in the place of b", lambda g, b, w, c: (w, g @ w + c)),
+_FOLD_SLIPS: list[Slip] = [  # each of one of the two results
+    ("g is missing: row d of w is scaled by g[d]", lambda g, b, w, c: (w, None)),
+    ("b is mapped by the folded weight: expected by w as it was", lambda g, b, w, c: (None, b @ (g[:, None] * w) + c)),
+    ("c is missing: it stays, beside what b adds", lambda g, b, w, c: (None, b @ w)),
+    ("b is missing: the layer maps it, too, by w", lambda g, b, w, c: (None, c)),
+    ("g stands in the place of b", lambda g, b, w, c: (None, g @ w + c)),
 ]
 
 EXERCISES = {

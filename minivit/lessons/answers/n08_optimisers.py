@@ -89,12 +89,12 @@ def _scaled(gradients: Sequence[Array], factor: float) -> Array:
     return np.concatenate([np.ravel(g) for g in gradients]) * factor
 
 
-def _each_clipped(gradients: Sequence[Array], limit: float) -> tuple[Array, float]:
-    return np.concatenate([clip_by_norm_of([g], limit)[0] for g in gradients]), 0.0
+def _each_clipped(gradients: Sequence[Array], limit: float) -> tuple[Array, None]:
+    return np.concatenate([clip_by_norm_of([g], limit)[0] for g in gradients]), None
 
 
-def _values_clipped(gradients: Sequence[Array], limit: float) -> tuple[Array, float]:
-    return np.clip(_scaled(gradients, 1.0), -limit, limit), 0.0
+def _values_clipped(gradients: Sequence[Array], limit: float) -> tuple[Array, None]:
+    return np.clip(_scaled(gradients, 1.0), -limit, limit), None
 
 
 def _by_sum_of_norms(gradients: Sequence[Array], limit: float) -> tuple[Array, float]:

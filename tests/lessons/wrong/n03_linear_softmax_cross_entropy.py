@@ -25,6 +25,11 @@ def smoothing_over_the_others(logits, labels, smoothing):
     return -np.sum(t * log_p) / len(logits), (np.exp(log_p), t)
 
 
+def smoothing_by_log_of_p_and_a_little(logits, labels, smoothing):
+    p, t = smoothed_cross_entropy(logits, labels, smoothing)[1]
+    return -np.sum(t * np.log(p + 1e-12)) / len(logits), (p, t)
+
+
 def smoothing_summed(dloss, cache):
     p, t = cache
     return dloss * (p - t)
@@ -135,6 +140,8 @@ WRONG = {
     "3.1": [
         ((smoothing_without_maximum, smoothed_cross_entropy_backward), "exp overflows: take each row's maximum"),
         ((smoothing_by_log_of_p, smoothed_cross_entropy_backward), "p underflows to 0, and log(0) is -inf"),
+        ((smoothing_by_log_of_p_and_a_little, smoothed_cross_entropy_backward), "log(p + a little) is cut off"),
+        ((smoothing_by_log_of_p_and_a_little, smoothed_cross_entropy_backward), "mend y first"),
         ((smoothing_forgotten, smoothed_cross_entropy_backward), "the smoothing is missing"),
         ((smoothing_over_the_others, smoothed_cross_entropy_backward), "s is spread over the other classes"),
         ((smoothing_on_top, smoothing_on_top_backward), "t is not scaled by 1 - s"),

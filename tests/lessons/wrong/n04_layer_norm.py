@@ -74,8 +74,9 @@ WRONG = {
         ((lambda g, b, w, c: (fold(g, b, w, c)[0].T, b @ w + c),), "transposed"),
         (
             (lambda g, b, w, c: (g[:, None] * w, b @ (g[:, None] * w) + c),),
-            "b meets the weight as it was, w, not the folded one",
+            "b is mapped by the folded weight: expected by w as it was",
         ),
+        ((lambda g, b, w, c: (w, b @ w + c),), "g is missing: row d of w is scaled by g[d]"),
         ((lambda g, b, w, c: np.multiply(w, g[:, None], out=w),), "returned"),
     ],
 }
