@@ -36,12 +36,9 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
     settings = workload.settings
     if settings.optimizer != "adamw":
         raise MinivitError(f"--against torch compares AdamW, but optimizer is {settings.optimizer!r}; choose adamw")
-    torch.set_num_threads(settings.threads or cores())
-    model = TorchViT(workload.config, workload.params()).to(workload.device)
     on_gpu, precision = workload.device == "cuda", settings.precision
-    torch.set_float32_matmul_precision("high" if on_gpu and precision != "float32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision != "float32"
-    torch.backends.cudnn.benchmark = on_gpu
+    _set_up(settings, on_gpu)
+    model = TorchViT(workload.config, workload.params()).to(workload.device)
     run = torch.compile(model, mode="max-autotune" if on_gpu else "default") if compiled else model
 
     attention = fastest_attention(workload) if on_gpu else None
@@ -75,6 +72,16 @@ def theirs(workload: Workload, compiled: bool = False) -> Theirs:
         return logits
 
     return Theirs(forward, step, "" if attention is None else attention.name)
+
+
+def _set_up(settings: TrainSettings, on_gpu: bool) -> None:
+    """What PyTorch keeps for the whole process: threads, and how it multiplies and convolves float32."""
+    import torch
+
+    torch.set_num_threads(settings.threads or cores())
+    torch.set_float32_matmul_precision("high" if on_gpu and settings.precision != "float32" else "highest")
+    torch.backends.cudnn.allow_tf32 = settings.precision != "float32"
+    torch.backends.cudnn.benchmark = on_gpu
 
 
 def _adamw(model: Any, settings: TrainSettings) -> Any:
