@@ -198,13 +198,16 @@ def flatten(tree: ViTParams) -> Flat:
 
 def copied_as(flat: Flat, dtype: Any) -> Flat:
     """A copy of `flat` in another dtype, every number at the same index: one pass over both keeps them equal."""
-    buffer = array_module(flat.buffer).astype(flat.buffer, dtype)
-    return Flat(buffer, _views(buffer, flat.tree, _places(flat.tree)[0]), flat.decayed)
+    return _over(array_module(flat.buffer).astype(flat.buffer, dtype), flat)
 
 
 def copied_to_host(flat: Flat) -> Flat:
     """A copy of `flat` in NumPy arrays, every number at the same index."""
-    buffer = host_copy(flat.buffer)
+    return _over(host_copy(flat.buffer), flat)
+
+
+def _over(buffer: Array, flat: Flat) -> Flat:
+    """`flat` again, as views into another buffer of the same size."""
     return Flat(buffer, _views(buffer, flat.tree, _places(flat.tree)[0]), flat.decayed)
 
 

@@ -158,6 +158,18 @@ def test_a_model_without_end_is_refused_as_one_that_does_not_fit(capsys, tmp_pat
     assert "choose a smaller model" in line
 
 
+def test_a_directory_may_be_named_from_home(capsys, tmp_path, monkeypatch, pictures):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    words = ("train", "--dataset", "folder", "--data-dir", pictures, *TINY, "--epochs", 1, "--out=~/mine")
+    assert minivit(capsys, *words).code == 0
+    assert (tmp_path / "mine/results.json").exists()
+
+
+def test_a_word_that_is_no_flag_is_near_to_none(capsys):
+    assert "Did you mean" not in refused(capsys, "train", "--flip", "yes")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_runs_that_lead_nowhere_are_told(capsys, tmp_path, monkeypatch, pictures):
     """A link to a disk that is not there; once it was tried for ever."""

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers import device
+from helpers import device, stand_in_blas
 from helpers.cifar_files import random_images, write_binary
 
 from minivit.training.config import read_values
@@ -105,6 +106,12 @@ def test_what_a_failed_test_said_is_kept(report: Any, tmp_path: Path) -> None:
 def test_how_a_product_in_tf32_is_told(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     device.provided("stand-in", monkeypatch)
     assert report.tf32_product()["relative_error"] == pytest.approx(2.9e-4, rel=0.05)
+
+    def cut_off(x: np.ndarray) -> np.ndarray:
+        return (np.ascontiguousarray(x).view(np.uint32) & ~np.uint32(0x1FFF)).view(np.float32)
+
+    monkeypatch.setattr(stand_in_blas, "tf32", cut_off)
+    assert report.tf32_product()["relative_error"] == pytest.approx(7.7e-4, rel=0.05)
 
 
 def test_without_a_gpu_it_says_so_in_a_line(report: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

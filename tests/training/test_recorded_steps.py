@@ -14,7 +14,8 @@ from helpers.tiny_run import run, tiny_run
 
 from minivit.arrays import to_host
 from minivit.model import init_params
-from minivit.ops.cuda.graph import Graph, GraphMemory, nvmath_gemm, why_no_graph
+from minivit.model.vit import position_table
+from minivit.ops.cuda.graph import Graph, GraphMemory, _workspace_bytes, nvmath_gemm, why_no_graph
 from minivit.training.device_steps import DeviceSteps
 from minivit.training.step import fresh_state
 
@@ -57,6 +58,24 @@ def test_memory_that_others_ask_for_between_two_launches_is_not_a_graph_s(xp: An
         assert all(np.isnan(to_host(x)).all() for x in kept)
     assert np.array_equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
+
+
+def test_a_graph_s_table_of_positions_is_kept(xp: Any, nvmath: None) -> None:
+    """The model's own cache of tables may let it go, while the graph still reads it."""
+    config, splits = tiny_run(graph="auto", positions="sincos")
+    state = fresh_state(init_params(config.model, 3, np.float32, "cuda"), config.training)
+    position_table.cache_clear()
+    steps = DeviceSteps(state, config, splits, [1e-2] * 4)
+    steps.begin(1, [np.arange(4)] * 2)
+    for i in range(2):
+        steps.step(i, 1e-2)
+    assert steps.positions is position_table(config.model, xp)
+    assert position_table.cache_info().misses == 1, "the step read the same"
+
+
+@pytest.mark.parametrize(("capability", "mib"), [(80, 4), (89, 4), (90, 32), (120, 32)])
+def test_cublas_computes_in_as_much_memory_as_nvidia_advises(capability: int, mib: int) -> None:
+    assert _workspace_bytes(capability) == mib * 2**20
 
 
 def test_sums_are_read_when_they_are_there_from_whatever_stream(xp: Any, nvmath: None) -> None:

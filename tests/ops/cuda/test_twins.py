@@ -89,6 +89,16 @@ def test_two_gradients_of_a_stream_add_up(xp: Any, ops: types.ModuleType, dtype:
         assert found[0].dtype == dtype
 
 
+@pytest.mark.parametrize("shape", [(2, 8), (4, 5, 8), (3, 5, 4)])
+def test_nothing_is_read_beyond_a_gradient_of_another_shape(xp: Any, ops: types.ModuleType, shape: Any) -> None:
+    x, g, dy = (xp.asarray(np.ones(s, np.float32)) for s in ((3, 5, 8), (8,), shape))
+    cache = ops.layer_norm(x, g, g)[1]
+    with pytest.raises(ValueError, match="broadcast"):
+        ops.layer_norm_backward(dy, cache)
+    with pytest.raises(ValueError, match="broadcast"):
+        ops.pre_norm_backward(dy, dy, cache)
+
+
 def test_what_cannot_be_is_refused_as_by_the_readable_functions(xp: Any, ops: types.ModuleType) -> None:
     x = xp.asarray(np.ones((2, 3, 8), np.float32))
     for call in (
