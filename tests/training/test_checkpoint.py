@@ -7,7 +7,7 @@ import pytest
 
 from minivit.errors import MinivitError
 from minivit.model import ViTConfig, init_params, named
-from minivit.training.checkpoint import MODEL, Checkpoints, load_moments, load_params, save_checkpoint
+from minivit.training.checkpoint import MODEL, Checkpoints, checkpoint_of, load_moments, load_params, save_checkpoint
 from minivit.training.optimizers import fresh_moments
 from minivit.training.settings import TrainSettings
 from minivit.training.step import fresh_state
@@ -73,6 +73,14 @@ def test_a_crash_at_either_file_keeps_the_whole_pair_before(tmp_path, state, mon
     moments = fresh_moments(state.params.buffer, "adamw")
     assert load_moments(tmp_path, epoch, moments, "cpu") == 17
     np.testing.assert_array_equal(moments.first, first)
+
+
+def test_a_checkpoint_shares_nothing_with_the_state(state):
+    """Which the next steps change in place, while it is written."""
+    found = checkpoint_of(state, 1)
+    copies = (*(x for _, x in named(found.params)), *found.moments)
+    for x in copies:
+        assert not any(np.shares_memory(x, y) for y in (state.params.buffer, *state.moments))
 
 
 def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, state, monkeypatch):
