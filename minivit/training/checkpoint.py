@@ -89,7 +89,7 @@ def write_checkpoint(run: Path, checkpoint: Checkpoint, config: ViTConfig) -> No
     epoch, step, params, moments = checkpoint
     kept = _optimizer_file(run, epoch)
     tensors = {name: x for name, x in moments._asdict().items() if x is not None}
-    write_whole(kept, save(tensors, {"epoch": str(epoch), "step": str(step)}))
+    write_whole(kept, save(tensors, {"step": str(step)}))  # of several entries safetensors draws the order by chance
     tensors = {name: np.ascontiguousarray(x) for name, x in to_timm(params, config).items()}
     write_whole(run / MODEL, save(tensors, {"epoch": str(epoch)}))
     for old in kept.parent.glob("optimizer-*.safetensors"):

@@ -38,6 +38,15 @@ def test_parameters_and_moments_come_back_bit_for_bit(tmp_path, state):
     np.testing.assert_array_equal(moments.second, state.moments.second)
 
 
+def test_the_same_state_gives_the_same_bytes(tmp_path, state):
+    files = []
+    for run in range(8):
+        save_checkpoint(tmp_path / str(run), state, CONFIG, 3)
+        files.append([p.read_bytes() for p in sorted((tmp_path / str(run) / "checkpoints").iterdir())])
+    assert len(files[0]) == 2
+    assert files == files[:1] * 8
+
+
 def test_the_newest_moments_replace_the_old(tmp_path, state):
     for epoch in (1, 2, 3):
         save_checkpoint(tmp_path, state, CONFIG, epoch)
