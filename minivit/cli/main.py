@@ -63,7 +63,9 @@ class Parser(argparse.ArgumentParser):
 
 def _reworded(message: str) -> str:
     """What argparse says, in the words of all other errors: what it is, and what was expected."""
-    if choice := re.fullmatch(r"argument (\S+): invalid choice: (['\"])(.*)\2 \(choose from (.*)\)", message):
+    if choice := re.fullmatch(
+        r"argument (\S+): invalid choice: (['\"])(.*?)\2(?:, maybe .*)? \(choose from (.*)\)", message
+    ):
         name, _, value, words = choice.groups()
         known = [word.strip("'") for word in words.split(", ")]
         return f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}.{nearest(value, known)}"

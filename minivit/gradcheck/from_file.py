@@ -10,7 +10,6 @@ Arguments come from the first of these that there is:
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,8 @@ from typing import Any
 from minivit.errors import MinivitError, counted, nearest
 from minivit.gradcheck.catalog import Case, normal
 from minivit.gradcheck.derivative import is_float
-from minivit.gradcheck.pair import axes_in_docstring, describe, kind_of, reworded
+from minivit.gradcheck.pair import describe, kind_of, reworded
+from minivit.gradcheck.signature import axes_in_docstring, signature_of
 
 Shape = tuple[int, ...]
 
@@ -106,9 +106,8 @@ def _arguments(module: ModuleType, name: str, shapes: Mapping[str, Shape], seed:
 
 def _check_count(f: Callable[..., Any], name: str, args: Sequence[Any]) -> None:
     """Raise MinivitError where f cannot be called with so many arguments."""
-    try:
-        signature = inspect.signature(f)
-    except (TypeError, ValueError):  # some built-in functions have none
+    signature = signature_of(f)
+    if signature is None:
         return
     try:
         signature.bind(*args)
@@ -119,10 +118,10 @@ def _check_count(f: Callable[..., Any], name: str, args: Sequence[Any]) -> None:
 
 def _drawn(f: Callable[..., Any], name: str, shapes: Mapping[str, Shape], seed: int) -> tuple[Any, ...]:
     """Random arguments by the shapes given and those in the docstring; defaults for the others."""
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError) as error:  # some built-in functions have none
-        raise MinivitError(f"{name} does not say what its arguments are; define {name}_args in the file") from error
+    signature = signature_of(f)
+    if signature is None:
+        raise MinivitError(f"{name} does not say what its arguments are; define {name}_args in the file")
+    parameters = list(signature.parameters.values())
     for unknown in shapes:
         if unknown not in (p.name for p in parameters):
             known = [p.name for p in parameters]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import re
 import sys
 import traceback
@@ -22,6 +21,7 @@ import numpy as np
 from minivit.arrays import Array, array_module, cast, is_complex
 from minivit.errors import MinivitError, counted, nearest
 from minivit.gradcheck.derivative import is_float
+from minivit.gradcheck.signature import axes_in_docstring, signature_of
 
 Forward = Callable[..., tuple[Array, Any]]
 Backward = Callable[[Array, Any], Any]
@@ -212,26 +212,13 @@ def _is_float(name: str, a: Any) -> bool:
 def _names(f: Forward, count: int) -> tuple[str, ...]:
     """Names of f's first arguments by its signature; *tensors are tensors[0], tensors[1], ..."""
     names: list[str] = []
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        parameters = []
-    for parameter in parameters:
+    signature = signature_of(f)
+    for parameter in signature.parameters.values() if signature else ():
         if parameter.kind is parameter.VAR_POSITIONAL:
             names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
         elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             names.append(parameter.name)
     return tuple((names + [f"argument {i}" for i in range(len(names), count)])[:count])
-
-
-def axes_in_docstring(f: Forward) -> dict[str, tuple[str, ...]]:
-    """The letters that f's docstring gives to axes: {"x": ("B", "T", "D")} for "x (B, T, D)"."""
-    found: dict[str, tuple[str, ...]] = {}
-    for name, inside in re.findall(r"\b(\w+) \(([\w ,./*+-]+)\)", str(f.__doc__ or "")):
-        letters = tuple(part.strip() for part in inside.split(",") if part.strip())
-        if all(letter == "..." or re.match(r"[A-Z]|\d", letter) for letter in letters):
-            found.setdefault(name, letters)
-    return found
 
 
 def _fitted(letters: tuple[str, ...], ndim: int) -> tuple[str, ...]:

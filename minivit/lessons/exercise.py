@@ -6,7 +6,6 @@ gradient or not: transposed, off by a factor, not summed.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from minivit.gradcheck import GradcheckError, Report, Row, check
 from minivit.gradcheck.derivative import relative_error
 from minivit.gradcheck.pair import describe, reworded
 from minivit.gradcheck.report import sorted_rows
+from minivit.gradcheck.signature import signature_of
 from minivit.gradcheck.trial import copied, same
 from minivit.gradcheck.verdict import Clues, verdict
 
@@ -154,7 +154,8 @@ def _broken(tensor: str, words: str) -> Row:
 def _known(f: Callable[..., Any], args: Sequence[Any]) -> dict[str, float]:
     """What a factor may be, by the names of f's arguments: each number, and the length of each array's axes."""
     found: dict[str, float] = {}
-    names = list(inspect.signature(f).parameters)
+    signature = signature_of(f)
+    names = list(signature.parameters) if signature else []
     for name, a in zip(names, args, strict=False):
         single = isinstance(a, np.ndarray | np.generic) and a.ndim == 0 and a.dtype.kind == "f"
         if single or (isinstance(a, int | float) and not isinstance(a, bool)):

@@ -10,7 +10,8 @@ import pytest
 from helpers.command import minivit, refused
 
 from minivit import __version__
-from minivit.cli.main import main
+from minivit.cli.main import Parser, main
+from minivit.errors import MinivitError
 from minivit.training.config import field_types
 
 
@@ -51,6 +52,15 @@ def test_what_cannot_be_parsed_is_one_line(capsys, words):
 )
 def test_what_cannot_be_parsed_is_said_as_all_errors_are(capsys, words, said):
     assert said in refused(capsys, *words.split())
+
+
+def test_what_python_3_15_guesses_is_left_out():
+    guess = "argument COMMAND: invalid choice: 'trian', maybe you meant 'train'? (choose from 'train', 'eval')"
+    with pytest.raises(MinivitError) as refusal:
+        Parser(prog="minivit").error(guess)
+    assert str(refusal.value) == (
+        "COMMAND is 'trian'; expected one of 'train', 'eval'. Did you mean 'train'? (see minivit --help)"
+    )
 
 
 def test_a_reader_that_leaves_is_no_error():
