@@ -88,7 +88,7 @@ def _verdict(
         precise=max(10 * limit, 1e-9),
     )
     said = _remembers(trial, i, right, limit) or verdict(found, right, clues)
-    if found.shape == right.shape and roundings.lost(argument, found, roundings.probes(right)):
+    if found.shape == right.shape and roundings.lost(argument, found, right):
         return LOST
     if found.shape == right.shape and roundings.doubtful(argument, norm(found - right), said):
         return SMALL

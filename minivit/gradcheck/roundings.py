@@ -64,9 +64,10 @@ class Roundings:
             hand = numeric = 0.0
         return _ALLOWED * (hand + numeric) + _STEP_ERROR * (self.usual(argument) or 1.0)
 
-    def lost(self, argument: Argument, found: Array, probes: Probes) -> bool:
+    def lost(self, argument: Argument, found: Array, numeric: Array) -> bool:
         """Whether the numeric derivative is nothing but roundings, and tells nothing of `found`, which is more."""
-        return _drowned(norm(found), max(self.of_numeric(argument, probes), self._unseen(argument)))
+        roundings = max(self.of_numeric(argument, self.probes(numeric)), self._unseen(argument))
+        return _drowned(max(norm(found), norm(numeric)), roundings)
 
     def doubtful(self, argument: Argument, error: float, said: str) -> bool:
         """Whether what is said of an error may be wrong: no sure pattern, and nothing beside usual gradients."""

@@ -107,6 +107,19 @@ def test_a_small_gradient_of_what_y_does_not_depend_on_is_no_rounding():
     assert broken["dunused"].verdict == "should be zero: y does not depend on it here"
 
 
+@pytest.mark.parametrize("method", ["complex_step", "central"])
+def test_a_gradient_that_is_nothing_but_roundings_does_not_hide_the_right_one(method):
+    """Where a sum over the scores stands without what they were multiplied by, the terms cancel to 1e-17."""
+    broken = check(
+        lambda x, s: ((y := fn.softmax(s * x)[0]), (x, s, y)),
+        lambda dy, c: (c[1] * (ds := fn.softmax_backward(dy, fn.softmax(c[1] * c[0])[1])), ds.sum()),
+        (random(1, 3, 5), np.array(0.7)),
+        method=method,
+    )
+    assert broken["dx"].passed
+    assert broken["ds"].verdict.startswith("wrong: it is ")
+
+
 def test_a_jump_is_no_rounding():
     """Which of two equal numbers is the larger changes with a last bit: nothing is explained by that."""
 

@@ -75,6 +75,12 @@ def tau_not_summed(dloss, cache):
     return dlogits, -dlogits * logits / tau
 
 
+def tau_without_logits(dloss, cache):
+    """Sums to 0, but for roundings."""
+    dlogits, _ = tempered_cross_entropy_backward(dloss, cache)
+    return dlogits, -dlogits.sum() / cache[1]
+
+
 def log_of_softmax(x):
     with np.errstate(all="ignore"):
         y = np.log(np.exp(x) / np.sum(np.exp(x), axis=-1, keepdims=True))
@@ -156,6 +162,7 @@ WRONG = {
         ((tempered_cross_entropy, tau_once), "off by the factor"),
         ((tempered_cross_entropy, tau_without_mean), "= B"),
         ((tempered_cross_entropy, tau_not_summed), "not summed over the first 2 axes"),
+        ((tempered_cross_entropy, tau_without_logits), "wrong: it is"),
     ],
     "3.3": [
         ((log_of_softmax, log_softmax_backward), "not finite"),

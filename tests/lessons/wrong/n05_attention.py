@@ -120,6 +120,14 @@ def scale_without_softmax(dy, cache):
     return *others, np.sum((dy @ np.swapaxes(v, -1, -2)) * (q @ np.swapaxes(k, -1, -2)))
 
 
+def scale_without_scores(dy, cache):
+    """Sums to 0, but for roundings."""
+    _, _, v, _, p = cache
+    *others, _ = scaled_attention_backward(dy, cache)
+    dp = dy @ np.swapaxes(v, -1, -2)
+    return *others, np.sum(p * (dp - np.sum(dp * p, axis=-1, keepdims=True)))
+
+
 def scale_times_scores(dy, cache):
     """Takes the scores, which hold the scale already, in the place of q k'."""
     *others, dscale = scaled_attention_backward(dy, cache)
@@ -180,6 +188,7 @@ WRONG = {
     "5.3": [
         ((scaled_attention, scale_not_summed), "not summed over the first 3 axes"),
         ((scaled_attention, scale_without_softmax), "wrong: it is"),
+        ((scaled_attention, scale_without_scores), "wrong: it is"),
         ((scaled_attention, scale_times_scores), "off by the factor 0.7"),
         ((scaled_attention, scale_forgotten_in_dq), "off by the factor 1.42857"),
         ((scaled_attention, scale_by_the_root_in_dk), "off by the factor 0.5 = 1 / sqrt(D_h)"),
