@@ -159,9 +159,9 @@ _MIXUP_CASES = (
     (normal(1, 4, 2, 5, 3), _TARGETS, _ORDER, np.array(0.7)),
     (normal(4, 4, 1, 3, 6), _TARGETS[::-1], np.array([1, 3, 0, 2]), np.array(0.15)),
 )
-_CUTMIX_CASES = (
-    (normal(2, 4, 2, 5, 7), _TARGETS, _ORDER, (1, 2, 3, 4)),
-    (normal(3, 4, 2, 6, 5), _TARGETS, _ORDER, (0, 3, 4, 2)),
+_CUTMIX_CASES = (  # a partner is asked twice: of a permutation, any box leaves all numbers there, in another order
+    (normal(2, 4, 2, 5, 7), _TARGETS, np.array([2, 0, 3, 0]), (1, 2, 3, 4)),
+    (normal(3, 4, 2, 6, 5), _TARGETS, np.array([1, 3, 1, 2]), (0, 3, 4, 2)),
 )
 
 

@@ -100,6 +100,15 @@ def cut_by_corners(images, targets, order, box):
     return mixed, cutmix(images, targets, order, box)[1]
 
 
+def cut_left_before_top(images, targets, order, box):
+    return cutmix(images, targets, order, (box[1], box[0], box[2], box[3]))
+
+
+def cut_one_too_far(images, targets, order, box):
+    top, left, height, width = box
+    return cutmix(images, targets, order, (top, left, height + 1, width + 1))[0], cutmix(images, targets, order, box)[1]
+
+
 def cut_columns_first(images, targets, order, box):
     return cutmix(images, targets, order, (box[1], box[0], box[3], box[2]))
 
@@ -134,6 +143,8 @@ WRONG = {
         ((cut_from_itself,), "nothing comes from the partners"),
         ((cut_by_corners,), "the box ends before row top + height"),
         ((cut_columns_first,), "rows and columns are swapped"),
+        ((cut_left_before_top,), "numbers; first wrong at"),
+        ((cut_one_too_far,), "numbers; first wrong at"),
         ((lambda x, t, order, box: (cutmix(x, t, order, box)[0], t),), "the same as given"),
         ((pasted_in_place,), "an argument was changed"),
     ],
