@@ -102,7 +102,8 @@ def _of_shapes(found: Array, expected: Array, clues: Clues) -> str:
             return f"{said}: the right numbers, with {too_many} too many: keepdims=True?"
         summed = found.sum(tuple(range(extra)))
         if _same(summed, expected, clues.precise):
-            over = "the batch" if extra == 1 else f"the first {extra} axes"
+            batch = found.shape[:1] == clues.dy.shape[:1]  # else the batch was summed over, and not the tokens
+            over = f"the first {extra} axes" if extra > 1 else "the batch" if batch else "the first axis"
             return f"{said}: not summed over {over}"
     if found.size == expected.size and _same(found.reshape(expected.shape), expected, clues.precise):
         return f"{said}: the right numbers, to be reshaped"
@@ -173,7 +174,7 @@ def _moved(found: Array, expected: Array, clues: Clues) -> str:
         for by in range(1, found.shape[axis]):
             if _same(np.roll(found, -by, axis), expected, clues.precise):
                 return f"shifted by {by} along {name}"
-    return "the right numbers in another order: a reshape or transpose is missing or misplaced"
+    return "the right numbers in another order: a reshape, a transpose or an index is missing or misplaced"
 
 
 def _right_axes(found: Array, expected: Array, clues: Clues) -> tuple[int, ...]:
@@ -192,14 +193,17 @@ def _of_another_argument(found: Array, expected: Array, clues: Clues) -> str:
 
 
 def _lost_images(found: Array, expected: Array, clues: Clues) -> str:
-    """A parameter's gradient that only one image of the batch has entered."""
+    """A gradient that only one image of the batch has entered, or one part of dy where no argument has the batch."""
     dy = clues.dy
     if clues.masked is None or dy.ndim == 0 or dy.shape[0] < 2:
         return ""
+    batch = any(g.shape[:1] == dy.shape[:1] for g in clues.others.values())
     for which, name in ((0, "first"), (-1, "last")):
         only = np.zeros_like(dy)
         only[which] = dy[which]
         if _same(found, clues.masked(only), clues.precise):
+            if not batch:
+                return f"only dy[{which}] counts, of {dy.shape[0]}: not summed over axis 0 of dy"
             return f"only the {name} of {dy.shape[0]} images counts: not summed over the batch"
     return ""
 

@@ -38,7 +38,7 @@ PATTERNS = {
         LINEAR,
         lambda g, dy, c: {"x": g["x"].transpose(1, 0, 2).reshape(3, 5, 4)},
         "x",
-        "the right numbers in another order: a reshape or transpose is missing or misplaced",
+        "the right numbers in another order: a reshape, a transpose or an index is missing or misplaced",
     ),
     "swapped": (
         (
@@ -162,6 +162,11 @@ SHAPES = [
         lambda g, dy, c: {"b": dy.sum(1)},
         "b",
         "has shape (3, 6) where the argument has (6,): not summed over the batch",
+    ),
+    (
+        lambda g, dy, c: {"b": dy.sum(0)},
+        "b",
+        "has shape (5, 6) where the argument has (6,): not summed over the first axis",
     ),
     (
         lambda g, dy, c: {"b": dy},

@@ -57,7 +57,7 @@ WRONG = {
         ((rms_norm, rms_as_layer_norm), "correct but for the mean term"),
         ((rms_norm, rms_without_g), "g is missing: the normalised x gets dy * g"),
         ((rms_norm, rms_dg_by_x), "g meets the normalised x, x * r"),
-        ((rms_norm, rms_dg_of_one_axis), "not summed over the batch"),
+        ((rms_norm, rms_dg_of_one_axis), "not summed over the first axis"),
         ((lambda x, g, eps=0.0: rms_norm(x, g), rms_norm_backward), "eps is an argument: use what is given, not 1e-6"),
     ],
     "4.2": [

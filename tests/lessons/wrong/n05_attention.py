@@ -183,7 +183,7 @@ WRONG = {
         ((merged_projection, merged_dw_not_reshaped), "the right numbers, to be reshaped"),
         ((merged_projection, merged_db_not_summed), "not summed over the first 2 axes"),
         ((merged_projection, merged_db_mean), "off by the factor 0.1 = 1 / (B * T)"),
-        ((merged_projection, merged_dx_of_values_only), "only the last of 3"),
+        ((merged_projection, merged_dx_of_values_only), "only dy[-1] counts, of 3: not summed over axis 0 of dy"),
     ],
     "5.3": [
         ((scaled_attention, scale_not_summed), "not summed over the first 3 axes"),

@@ -47,6 +47,10 @@ def scale_summed_over_tokens(dy, cache):
     return layer_scale_backward(dy, cache)[0], (dy * cache[0]).sum(1)
 
 
+def scale_summed_over_the_batch(dy, cache):
+    return layer_scale_backward(dy, cache)[0], (dy * cache[0]).sum(0)
+
+
 def scale_mean(dy, cache):
     return layer_scale_backward(dy, cache)[0], (dy * cache[0]).mean((0, 1))
 
@@ -96,6 +100,7 @@ WRONG = {
     "6.2": [
         ((layer_scale, scale_not_summed), "not summed over the first 2 axes"),
         ((layer_scale, scale_summed_over_tokens), "not summed over the batch"),
+        ((layer_scale, scale_summed_over_the_batch), "not summed over the first axis"),
         ((layer_scale, scale_mean), "= 1 / (B * T)"),
         ((layer_scale, scale_past_gamma), "wrong: at"),
     ],
