@@ -54,7 +54,7 @@ def _of_norm(norm: float, *arrays: Array) -> list[Array]:
     return [a * (norm / size) for a in arrays]
 
 
-_RATE, _DECAY = 0.1, 0.3
+_RATE, _DECAY = 0.15, 0.3  # not 0.1, which is 1 - b1: a factor would be named wrongly
 
 _ADAM_CASES = (
     (normal(1, 5), normal(2, 5), normal(3, 5), normal(4, 5) ** 2, 3, _RATE, _DECAY),
@@ -77,10 +77,26 @@ def _decoupled(p: Array, *args: Any) -> Any:
     return _without_penalty(p, *args)[0] - rate * decay * p, None, None
 
 
+def _sums(p: Array, g: Array, m: Array, v: Array, t: int, rate: float, decay: float, *numbers: float) -> Any:
+    """m and v without the weights 1 - b1 and 1 - b2."""
+    b1, b2 = numbers[:2] or (0.9, 0.999)
+    g = g + decay * p
+    return None, b1 * m + g, b2 * v + g * g
+
+
+def _corrected(p: Array, g: Array, m: Array, v: Array, t: int, *numbers: float) -> Any:
+    """m and v after the bias correction."""
+    b1, b2 = numbers[2:4] or (0.9, 0.999)
+    _, m, v = adam_l2(p, g, m, v, t, *numbers)
+    return None, m / (1 - b1**t), v / (1 - b2**t)
+
+
 _ADAM_SLIPS: list[Slip] = [
     ("b1, b2 and eps are arguments: use what is given, not 0.9, 0.999 and 1e-8", lambda *args: adam_l2(*args[:7])),
     ("decay * p is taken off p beside the step, as AdamW does: with L2 it is added to g, before all else", _decoupled),
     ("decay * p is missing: add it to g before all else", _without_penalty),
+    ("what enters is not weighted, by 1 - b1 in m and by 1 - b2 in v", _sums),
+    ("this is the average after the bias correction: return the one before it", _corrected),
 ]
 _MOMENTS = ("p", "m", "v")
 

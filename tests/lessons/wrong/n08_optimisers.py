@@ -45,6 +45,18 @@ def without_correction_of_v(p, g, m, v, t, rate, decay, *rest):
     return p - rate * m / (1 - 0.9**t) / (np.sqrt(v) + 1e-8), m, v
 
 
+def sums_for_means(p, g, m, v, t, rate, decay, *rest):
+    new, first, second = adam_l2(p, g, m, v, t, rate, decay, *rest)
+    b1, b2 = rest[:2] or (0.9, 0.999)
+    return new, b1 * m + (first - b1 * m) / (1 - b1), b2 * v + (second - b2 * v) / (1 - b2)
+
+
+def corrected_returned(p, g, m, v, t, rate, decay, *rest):
+    new, first, second = adam_l2(p, g, m, v, t, rate, decay, *rest)
+    b1, b2 = rest[:2] or (0.9, 0.999)
+    return new, first / (1 - b1**t), second / (1 - b2**t)
+
+
 def uphill(p, g, m, v, t, rate, decay, *rest):
     new, m, v = adam_l2(p, g, m, v, t, rate, decay, *rest)
     return p + (p - new), m, v
@@ -115,12 +127,14 @@ WRONG = {
         ((decoupled,), "decay * p is missing"),
         ((without_decay,), "decay * p is missing"),
         ((decay_without_factor,), "off by the factor 3.33333 = 1 / decay"),
-        ((decay_times_rate,), "off by the factor 0.1 = rate"),
+        ((decay_times_rate,), "off by the factor 0.15 = rate"),
         ((decay_of_the_wrong_sign,), "the sign is wrong"),
         ((decay_not_in_v,), "decay * p is missing"),
         ((decay_not_in_v_and_its_own_b2,), "zero everywhere"),
         ((without_correction,), "(1 - b1^t) / sqrt(1 - b2^t)"),
         ((without_correction_of_v,), "1 / sqrt(1 - b2^t)"),
+        ((sums_for_means,), "what enters is not weighted"),
+        ((corrected_returned,), "this is the average after the bias correction"),
         ((uphill,), "the sign is wrong"),
         (
             (lambda p, g, m, v, t, rate, decay, *rest: adam_l2(p, g, m, v, t, rate, decay, *rest)[0],),
