@@ -44,6 +44,17 @@ def smoothing_log_probabilities(dloss, cache):
     return dloss * (np.log(p) - t) / len(p)
 
 
+def smoothing_not_in_the_gradient(dloss, cache):
+    p, t = cache
+    return dloss * (p - (t > 0.5)) / len(p)
+
+
+def ten_classes(logits, labels, smoothing):
+    t = (labels[:, None] == np.arange(logits.shape[1])).astype(logits.real.dtype) * (1.0 - smoothing) + smoothing / 10
+    log_p = log_softmax(logits)[0]
+    return -np.sum(t * log_p) / len(logits), (np.exp(log_p), t)
+
+
 def smoothing_without_dloss(dloss, cache):
     p, t = cache
     return (p - t) / len(p)
@@ -155,6 +166,8 @@ WRONG = {
         ((smoothed_cross_entropy, smoothing_sign), "the sign is wrong"),
         ((smoothed_cross_entropy, smoothing_log_probabilities), "log p stands where p belongs"),
         ((smoothed_cross_entropy, smoothing_without_dloss), "dy is ignored"),
+        ((smoothed_cross_entropy, smoothing_not_in_the_gradient), "the targets here are 0 and 1"),
+        ((ten_classes, smoothing_on_top_backward), "wrong: it is"),
     ],
     "3.2": [
         ((tempered_cross_entropy, tau_not_in_dlogits), "off by the factor"),
