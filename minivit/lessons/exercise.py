@@ -6,6 +6,7 @@ gradient or not: transposed, off by a factor, not summed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -57,7 +58,8 @@ def _checked(f: Callable[..., Any], f_backward: Callable[..., Any], case: Sequen
         return check(f, f_backward, copied(tuple(case)), name=title)  # an attempt may write to its arguments
     except GradcheckError as error:
         if "TypeError: ufunc" not in str(error):
-            raise
+            # A grader has no method to choose.
+            raise GradcheckError(re.sub("(, or|;) use method='central'$", "", str(error))) from error
         # Where numbers are large, real steps leave five digits.
         return check(f, f_backward, copied(tuple(case)), method="central", tolerance=1e-4, name=title)
 

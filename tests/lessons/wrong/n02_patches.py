@@ -123,7 +123,7 @@ WRONG = {
         ((padded_in_front, patchify_padded_backward), "wrong"),
         ((padded_with_edge, patchify_padded_backward), "right but for index"),
         ((padded_sides_swapped, patchify_padded_backward), "where the right result has"),
-        ((padded_with_real_zeros, patchify_padded_backward), "an array made without dtype=x.dtype"),
+        ((padded_with_real_zeros, patchify_padded_backward), "made without dtype=x.dtype on its path); keep them\n"),
     ],
     "2.3": [
         ((shuffle, shuffled_again), "the right numbers in another order"),
