@@ -176,8 +176,8 @@ _NOT_FINITE = (
 )
 _NARROWED = "a cast or an array of a narrower type on its path loses digits; make them of x.dtype"
 _MEND = (
-    "np.sqrt(2.0), np.where(..., 1.0, 0.1), np.zeros(n), np.eye(n) and arrays from outside the arguments are float64 "
-    "and widen what they meet; use Python floats (math.sqrt) and x.dtype"
+    "np.sqrt(2.0), np.where(..., 1.0, 0.1), mask * 0.1, np.zeros(n), np.eye(n) and arrays from outside the arguments "
+    "are float64 and widen what they meet; use Python floats (math.sqrt) and x.dtype"
 )
 
 

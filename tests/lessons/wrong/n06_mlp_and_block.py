@@ -19,6 +19,12 @@ def drop_path_unscaled(x, kept, rate):
     return x * mask, (mask, 0.0)
 
 
+def drop_path_by_scaled_mask(x, kept, rate):
+    """A bool array over a float is float64."""
+    mask = kept.reshape(-1, *(1,) * (x.ndim - 1)) / (1.0 - rate)
+    return x * mask, mask
+
+
 def drop_path_along_the_last_axis(x, kept, rate):
     return x * kept / (1.0 - rate), (kept, rate)
 
@@ -92,6 +98,7 @@ WRONG = {
     "6.1": [
         ((drop_path_unscaled, drop_path_by_backward), "off by the factor 0.4"),
         ((drop_path_along_the_last_axis, drop_path_by_backward), "could not be broadcast"),
+        ((drop_path_by_scaled_mask, lambda dy, mask: dy * mask), "mask * 0.1"),
         ((drop_path_of_what_goes, drop_path_by_backward), "wrong: at"),
         ((drop_path_scaled_by_the_rate, drop_path_by_backward), "= (1 - rate) / rate"),
         ((drop_path_by, drop_path_for_all), "right but for index 0, 3 of axis 0 (B)"),
