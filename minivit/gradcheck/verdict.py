@@ -51,7 +51,7 @@ def verdict(found: Array, expected: Array, clues: Clues) -> str:
         if said:
             return said
     if _sums_to_0(expected, clues) and not _sums_to_0(found, clues):
-        return "wrong: each row of the right gradient sums to 0, not so here; a term is missing"
+        return "wrong: each row of the right gradient sums to 0, not so here; a term is missing or wrong"
     index = np.unravel_index(int(np.abs(found - expected).argmax()), found.shape)
     where = f"at {_numbers(index)} it is" if found.ndim else "it is"
     return f"wrong: {where} {found[index] + 0.0:.4g} where {expected[index] + 0.0:.4g} is right"  # 0, not -0

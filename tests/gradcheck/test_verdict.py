@@ -84,7 +84,7 @@ PATTERNS = {
         SOFTMAX,
         lambda g, dy, c: {"x": dy * c.y * (1 - c.y)},
         "x",
-        "wrong: each row of the right gradient sums to 0, not so here; a term is missing",
+        "wrong: each row of the right gradient sums to 0, not so here; a term is missing or wrong",
     ),
     "residual": (
         (lambda x: (x + x**3, x), lambda dy, x: dy + 3 * x * x * dy, (random(1, 3, 4),)),
