@@ -102,7 +102,8 @@ def _of_shapes(found: Array, expected: Array, clues: Clues) -> str:
             return f"{said}: the right numbers, with {too_many} too many: keepdims=True?"
         summed = found.sum(tuple(range(extra)))
         if _same(summed, expected, clues.precise):
-            batch = found.shape[:1] == clues.dy.shape[:1]  # else the batch was summed over, and not the tokens
+            # Else the batch was summed over, and not the tokens, or it cannot be told.
+            batch = found.shape[:1] == clues.dy.shape[:1] and clues.dy.shape.count(len(found)) == 1
             over = f"the first {extra} axes" if extra > 1 else "the batch" if batch else "the first axis"
             return f"{said}: not summed over {over}"
     if found.size == expected.size and _same(found.reshape(expected.shape), expected, clues.precise):

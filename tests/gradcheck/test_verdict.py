@@ -230,6 +230,12 @@ def test_of_a_batch_of_one_image_the_axis_may_not_have_been_summed():
     assert report["db"].verdict.endswith("not summed over the batch")
 
 
+def test_of_as_many_tokens_as_images_the_axis_that_was_summed_is_not_guessed():
+    f, f_backward, args = LINEAR
+    report = check(f, lambda dy, c: (*f_backward(dy, c)[:2], dy.sum(0)), (args[0][:, :3], *args[1:]))
+    assert report["db"].verdict.endswith("not summed over the first axis")
+
+
 def test_a_broadcast_argument_whose_gradient_was_not_summed():
     f, f_backward = lambda x, b: (x + b, None), lambda dy, c: (dy, dy)
     verdict = check(f, f_backward, (random(1, 3, 5), random(2, 3, 1)))["db"].verdict
