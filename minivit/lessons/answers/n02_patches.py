@@ -77,13 +77,13 @@ EXERCISES = {
         overlapping_patches,
         overlapping_patches_backward,
         (normal(1, 2, 3, 6, 7), (3, 3), (2, 2)),
-        (normal(2, 2, 2, 5, 8), (3, 2), (2, 3)),
+        (normal(2, 1, 3, 7, 12), (4, 5), (3, 7)),  # all lengths differ; some columns lie in no patch
     ),
     "2.2": pair_exercise(
         "sides that the patch does not divide",
         patchify_padded,
         patchify_padded_backward,
-        (normal(3, 2, 2, 5, 7), (2, 3)),
+        (normal(3, 2, 3, 5, 7), (4, 5)),  # what is missing is not what is left over, in either direction
         (normal(4, 1, 3, 4, 5), (2, 2)),
         (normal(5, 2, 1, 2, 3), (4, 3)),
     ),

@@ -61,8 +61,8 @@ def log_softmax_backward(dy: Array, cache: Any) -> Array:
 _SMOOTHED_CASES = (
     (normal(1, 3, 5), np.array([4, 0, 2]), 0.1),
     (normal(2, 2, 7, scale=3.0), np.array([1, 6]), 0.3),
-    (normal(9, 2, 4) + 1000.0, np.array([3, 0]), 0.15),  # exp overflows
-    (normal(10, 2, 4) + 800.0 * np.eye(4)[[3, 0]], np.array([3, 0]), 0.15),  # p underflows, and its target is not 0
+    (normal(9, 2, 4) + np.array([[1000.0], [-1000.0]]), np.array([3, 0]), 0.15),  # exp overflows, by one maximum, too
+    (normal(10, 2, 4) + 2000.0 * np.eye(4)[[3, 0]], np.array([3, 0]), 0.15),  # p underflows, and its target is not 0
 )
 
 
@@ -87,7 +87,8 @@ _SMOOTHING_SLIPS: list[Slip] = [
         lambda x, labels, s: _smoothed_cost(np.log(np.exp(x) / np.exp(x).sum(1, keepdims=True)), labels, s),
     ),
     (
-        "p underflows to 0, and log(0) is -inf: log p is z - log(sum(exp(z)))",
+        "log p is -inf, as p underflows or exp overflows: take z - log(sum(exp(z))), z the logits less each row's "
+        "maximum",
         lambda x, labels, s: _smoothed_cost(np.log(softmax(x)[0]), labels, s),
     ),
     ("the smoothing is missing: these are targets of 0 and 1", lambda x, labels, s: cross_entropy(x, labels)[0]),
@@ -150,7 +151,7 @@ EXERCISES = {
         log_softmax,
         log_softmax_backward,
         (normal(5, 2, 3, 7),),
-        (normal(6, 4, 5) + np.array([0.0, 0.0, 0.0, 0.0, -1000.0]),),  # p underflows
+        (normal(6, 4, 5) + np.array([0.0, 0.0, 0.0, 0.0, -4000.0]),),  # p underflows, and exp(x - mean) overflows
         (normal(7, 4, 5) + 1000.0,),  # exp overflows
         (normal(8, 2, 5) + np.array([[0.0], [-2000.0]]),),  # each row has a maximum of its own
     ),

@@ -100,6 +100,21 @@ def shuffled_all_as_the_last(dy, order):
     return dx
 
 
+def overlap_colours_before_columns(dy, cache):
+    """Reads a patch as rows, colours, columns."""
+    (B, C, H, W), (tall, wide), stride = cache
+    dx = np.zeros((B, C, H, W), dy.dtype)
+    for n, (i, j) in enumerate(corners((H, W), (tall, wide), stride)):
+        dx[:, :, i : i + tall, j : j + wide] += np.moveaxis(dy[:, n].reshape(B, tall, C, wide), 2, 1)
+    return dx
+
+
+def padded_by_the_remainder_of_the_rows(x, patch_size):
+    (H, W), (tall, wide) = x.shape[2:], patch_size
+    y, cache = patchify(np.pad(x, ((0, 0), (0, 0), (0, H % tall), (0, -W % wide))), patch_size)
+    return y, (cache, (H, W))
+
+
 def shuffled_with_dorder(dy, order):
     return shuffle_backward(dy, order), np.zeros(order.shape)
 
@@ -114,12 +129,14 @@ WRONG = {
         ((overlapping_patches, overlap_averaged), "first wrong at"),
         ((overlapping_patches, overlap_counted), "dy is ignored"),
         ((overlapping_patches, overlap_channels_first), "wrong: at"),
+        ((overlapping_patches, overlap_colours_before_columns), "the right numbers in another order"),
         ((overlapping_patches, overlap_one_type), "is of float64 where x is of float32"),
     ],
     "2.2": [
         ((patchify_padded, padding_kept), "where the argument has"),
         ((patchify_padded, padding_dropped_at_the_wrong_end), "wrong: at"),
         ((padded_too_much, patchify_padded_backward), "where the right result has"),
+        ((padded_by_the_remainder_of_the_rows, patchify_padded_backward), "does not divide"),
         ((padded_in_front, patchify_padded_backward), "wrong"),
         ((padded_with_edge, patchify_padded_backward), "right but for index"),
         ((padded_sides_swapped, patchify_padded_backward), "where the right result has"),

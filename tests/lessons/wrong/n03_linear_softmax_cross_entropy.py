@@ -121,6 +121,12 @@ def log_with_one_maximum(x):
     return y, y
 
 
+def log_with_the_mean_taken_off(x):
+    z = x - x.mean(-1, keepdims=True)
+    y = z - np.log(np.exp(z).sum(-1, keepdims=True))
+    return y, y
+
+
 def log_without_maximum(x):
     y = x - np.log(np.exp(x).sum(-1, keepdims=True))
     return y, y
@@ -132,6 +138,19 @@ def smoothing_without_maximum(logits, labels, smoothing):
     e = np.exp(logits)
     p = e / e.sum(-1, keepdims=True)
     return -np.sum(t * np.log(p)) / len(logits), (p, t)
+
+
+def smoothing_shifted_by(shift):
+    """As asked for, but for what is taken off the logits before exp."""
+
+    def attempt(logits, labels, smoothing):
+        _, (_, t) = smoothed_cross_entropy(logits, labels, smoothing)
+        z = logits - shift(logits.real)
+        e = np.exp(z)
+        total = e.sum(-1, keepdims=True)
+        return -np.sum(t * (z - np.log(total))) / len(logits), (e / total, t)
+
+    return attempt
 
 
 def smoothing_by_log_of_p(logits, labels, smoothing):
@@ -156,7 +175,12 @@ def smoothing_on_top_backward(dloss, cache):
 WRONG = {
     "3.1": [
         ((smoothing_without_maximum, smoothed_cross_entropy_backward), "exp overflows: take each row's maximum"),
-        ((smoothing_by_log_of_p, smoothed_cross_entropy_backward), "p underflows to 0, and log(0) is -inf"),
+        ((smoothing_shifted_by(np.max), smoothed_cross_entropy_backward), "not finite"),
+        (
+            (smoothing_shifted_by(lambda x: x.mean(-1, keepdims=True)), smoothed_cross_entropy_backward),
+            "z the logits less each row's maximum",
+        ),
+        ((smoothing_by_log_of_p, smoothed_cross_entropy_backward), "log p is -inf, as p underflows"),
         ((smoothing_by_log_of_p_and_a_little, smoothed_cross_entropy_backward), "log(p + a little) is cut off"),
         ((smoothing_by_log_of_p_and_a_little, smoothed_cross_entropy_backward), "mend y first"),
         ((smoothing_forgotten, smoothed_cross_entropy_backward), "the smoothing is missing"),
@@ -180,6 +204,7 @@ WRONG = {
     "3.3": [
         ((log_of_softmax, log_softmax_backward), "not finite"),
         ((log_with_one_maximum, log_softmax_backward), "numbers are not finite"),
+        ((log_with_the_mean_taken_off, log_softmax_backward), "not finite"),
         ((log_without_maximum, log_softmax_backward), "20 of 20 numbers are not finite"),
         ((log_softmax, log_without_exp), "sums to 0"),
         ((log_softmax, log_with_mean), "a term is missing or wrong"),
