@@ -47,7 +47,7 @@ class AdamW:
         """rates (steps, 3): see `adamw.cu`; step (1,) int64: the next step's number. Both on the device."""
         self.rates, self.step = rates, step
         real = rates.dtype.type
-        self.numbers = [real(x) for x in (beta1, beta2, eps, decay)]
+        self.numbers = [real(x) for x in (beta1, beta2, 1 - beta1, 1 - beta2, eps, decay)]
         self.clip = real(clip)
 
     def __call__(

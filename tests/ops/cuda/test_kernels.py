@@ -196,7 +196,7 @@ def test_adamw(run: Run, dtype: np.dtype, clip: float) -> None:
     program = build("adamw", dtype.name)
     run(program, "sum_squares", (3,), (64,), [g, np.int64(size), partial])
     run(program, "clip_factor", (1,), (32,), [partial, np.int32(3), real(clip), found])
-    numbers = [real(b1), real(b2), real(settings.adam_eps), real(settings.weight_decay)]
+    numbers = [real(x) for x in (b1, b2, 1 - b1, 1 - b2, settings.adam_eps, settings.weight_decay)]
     sizes = [np.int64(decayed), np.int64(size)]
     run(program, "adamw", (11,), (64,), [p, g, m, v, copy, table, np.array([step]), found, *numbers, *sizes])
     assert_close(found[0], norm, np.dtype(real))

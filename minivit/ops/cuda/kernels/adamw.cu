@@ -35,15 +35,16 @@ extern "C" __global__ void clip_factor(const real* partial, int blocks, real lim
     }
 }
 
-// p, m, v (size,) updated by g times clip[1] for step number *step (0, 1, ...); copy (size,) gets p in storage.
+// p, m, v (size,) updated by g times clip[1] for step number *step (0, 1, ...); copy (size,) gets p in storage. new1 and
+// new2 are 1 - b1 and 1 - b2: of a float near 1 the difference would keep few digits.
 extern "C" __global__ void adamw(real* p, const real* g, real* m, real* v, storage* copy, const Rates* table,
-                                 const long long* step, const real* clip, real b1, real b2, real eps, real decay,
-                                 big decayed, big size) {
+                                 const long long* step, const real* clip, real b1, real b2, real new1, real new2,
+                                 real eps, real decay, big decayed, big size) {
     const big i = (big)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
     const Rates now = table[*step];
     const real gradient = g[i] * clip[1];
-    const real first = b1 * m[i] + (1 - b1) * gradient, second = b2 * v[i] + (1 - b2) * gradient * gradient;
+    const real first = b1 * m[i] + new1 * gradient, second = b2 * v[i] + new2 * gradient * gradient;
     real value = p[i];
     if (i < decayed) value *= 1 - now.rate * decay;
     value -= now.rate * now.first_share * first / (sqrt(second) * now.second_share + eps);
