@@ -92,8 +92,8 @@ def dropout(x: Array, rate: float, key: AnyKey | None) -> tuple[Array, AnyMask]:
     drawn = draws(x, rate, 0.0, key)
     if drawn.address is None:
         return x, DropoutCache(None, rate)
-    x = array_module(x).ascontiguousarray(x)
-    return _apply(None, x, drawn) if stored(x) else fn.dropout(x, rate, host_key(key))
+    rows = array_module(x).ascontiguousarray(x)  # of a number alone it makes an array of one
+    return _apply(None, rows, drawn) if x.ndim and stored(rows) else fn.dropout(x, rate, host_key(key))
 
 
 def dropout_backward(dy: Array, cache: AnyMask) -> Array:

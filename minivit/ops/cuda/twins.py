@@ -148,7 +148,7 @@ def mlp(
 ) -> tuple[Array, FusedMlpCache | MlpCache]:
     """Twin of `functions.mlp`: x (..., D), fc1_weight (D, F), fc2_weight (F, D)."""
     parameters = (fc1_weight, fc1_bias, fc2_weight, fc2_bias)
-    shapes_fit = x.shape[-1:] == fc1_weight.shape[:1] and fc1_bias.shape == fc1_weight.shape[1:]
+    shapes_fit = x.ndim > 1 and x.shape[-1:] == fc1_weight.shape[:1] and fc1_bias.shape == fc1_weight.shape[1:]
     if not shapes_fit or form not in ("tanh", "erf") or not stored(*parameters) or not like(x, fc1_weight):
         return fn.mlp(x, *parameters, form, rate, host_key(key))
     pre = product(rows_of(x), fc1_weight)

@@ -44,3 +44,22 @@ def test_what_is_not_aligned_is_left_to_the_readable_function(xp: Any, ops: type
 def test_an_empty_batch_goes_to_the_readable_function(xp: Any, ops: types.ModuleType) -> None:
     x, w, b = xp.zeros((0, 8), dtype=np.float32), xp.ones((8, 3), dtype=np.float32), xp.ones(3, dtype=np.float32)
     assert ops.linear(x, w, b)[0].shape == (0, 3)
+
+
+def test_an_mlp_of_one_token_alone(xp: Any, ops: types.ModuleType) -> None:
+    """x (D,): no axis says which of its numbers are an image's, which masks are drawn by."""
+    args = [normal(i, *shape) for i, shape in enumerate([(6,), (6, 8), (8,), (8, 6), (6,)])]
+    for key in (DROP_KEY, DROP_KEY._replace(image=9)):
+        y_expected, cache_expected = fn.mlp(*args, "tanh", 0.3, key)
+        dy = normal(9, 6)
+        y, cache = ops.mlp(*map(xp.asarray, args), "tanh", 0.3, key)
+        found = ops.mlp_backward(xp.asarray(dy), cache)
+        for mine, theirs in zip((y, *found), (y_expected, *fn.mlp_backward(dy, cache_expected)), strict=True):
+            assert mine.shape == theirs.shape
+            assert relative_error(mine.get(), theirs) < 1e-12
+
+
+def test_dropout_of_a_number_alone_stays_one(xp: Any, ops: types.ModuleType) -> None:
+    y, cache = ops.dropout(xp.asarray(np.array(3.0)), 0.1, DROP_KEY)
+    assert y.shape == ops.dropout_backward(y, cache).shape == ()
+    assert float(y) == float(fn.dropout(np.array(3.0), 0.1, DROP_KEY)[0])
