@@ -7,7 +7,9 @@ ValueError it is. Everything else that escapes is a bug of minivit and keeps its
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import sys
 from collections.abc import Iterable
 
 
@@ -24,6 +26,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(bare, words, n=1, cutoff=0.6)
     close = close or [k for k in words if bare == "".join(part[:1] for part in re.split("[-_]", k)) != k]
     return f" Did you mean {words[close[0]]!r}?" if close else ""
+
+
+def say(sentence: str) -> None:
+    """Write a line on stderr; one that cannot be written there, on a full disk say, is lost, and the work goes on."""
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except OSError:  # its buffer still holds the line, and Python would try once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def counted(count: int, thing: str) -> str:

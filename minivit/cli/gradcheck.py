@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.arrays import choose_device
-from minivit.errors import MinivitError, nearest
+from minivit.errors import MinivitError, nearest, say
 from minivit.gradcheck import METHODS, GradcheckError, Method, Report, check
 from minivit.gradcheck.catalog import DROP_KEY, FUNCTIONS, MODELS, Case, model_case
 from minivit.gradcheck.from_file import Shape, pairs_in_file
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"not linear, so without an adjoint: {', '.join(skipped)}")
     if refused:
         for why in refused[:-1]:
-            print(f"minivit: {' '.join(str(why).split())}", file=sys.stderr)
+            say(f"minivit: {' '.join(str(why).split())}")
         raise refused[-1]
     return 0 if all(report.passed for report, _ in reports) else 1
 

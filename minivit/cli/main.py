@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from minivit import __version__
-from minivit.errors import MinivitError, first_line, is_out_of_memory, nearest
+from minivit.errors import MinivitError, first_line, is_out_of_memory, nearest, say
 from minivit.memory import keep_freed_memory
 
 DESCRIPTION = "A Vision Transformer written by hand: train it, evaluate it, use it, check its gradients."
@@ -107,8 +107,7 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors that a user can mend are one line on stderr and a 2."""
     keep_freed_memory()
-    if sys.stdout is None:  # it was closed from the start
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    _open_what_is_closed()
     _speak_any_language()
     try:
         options = parser().parse_args(arguments)
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MinivitError as error:
         return _refused(str(error))
     except KeyboardInterrupt as stop:  # what can be done next may be said in it
-        print("; ".join(["minivit: stopped", *map(str, stop.args)]), file=sys.stderr)
+        say("; ".join(["minivit: stopped", *map(str, stop.args)]))
         return 130
     except BrokenPipeError:  # the reader of a pipe, `| head` say, has left
         _let_go_of_stdout()
@@ -136,6 +135,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _no_memory(error)
     return int(code or 0)  # a command that has no other outcome than success returns None
+
+
+def _open_what_is_closed() -> None:
+    """What goes to a stdout or stderr that was closed from the start is lost; print() would put either in the other."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _speak_any_language() -> None:
@@ -160,7 +167,7 @@ def _let_go_of_stdout() -> None:
 
 def _refused(sentence: str) -> int:
     """Say in one line why the command was not carried out; the exit code for it."""
-    print(f"minivit: {' '.join(sentence.split())}", file=sys.stderr)
+    say(f"minivit: {' '.join(sentence.split())}")
     return 2
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from minivit.arrays import DeviceName, choose_device
 from minivit.data import read_image
-from minivit.errors import MinivitError
+from minivit.errors import MinivitError, say
 from minivit.training.evaluate import as_trained, predict, require_numbers
 from minivit.training.run_directory import load_run
 
@@ -44,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     pictures = [read_image(path, config.model.image_size) for path in options.images]  # all, before any is shown
     for path, (_, resized) in zip(options.images, pictures, strict=True):
         if resized:
-            print(f"{path} was resized to {height}x{width}, the size of the training images", file=sys.stderr)
+            say(f"{path} was resized to {height}x{width}, the size of the training images")
     images = np.stack([image for image, _ in pictures])
     how = as_trained(config.training, device)
     with np.errstate(over="ignore", invalid="ignore"):  # said in a sentence

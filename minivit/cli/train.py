@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 import textwrap
 import time
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from minivit.data import Splits, load
-from minivit.errors import MinivitError, counted
+from minivit.errors import MinivitError, counted, say
 from minivit.fields import parse, types_of
 from minivit.files import expanded
 from minivit.model import VARIANTS, count_params
@@ -140,10 +139,7 @@ def _resume(run_directory: Path, flags: Values, config_file: Path | None, out: P
     check_same_classes(config, splits)
     before, now = recorded_ops(run_directory), choose_ops(config.training.ops, device).__name__
     if before not in (None, now):
-        print(
-            f"note: the run began with {before}, and goes on with {now}: the last digits of its numbers will differ",
-            file=sys.stderr,
-        )
+        say(f"note: the run began with {before}, and goes on with {now}: the last digits of its numbers will differ")
     if epoch >= config.training.epochs:
         test = "it is tested once more" if (run_directory / "results.json").exists() else "what is left is its test"
         print(f"all epochs of this run are done: {test}")

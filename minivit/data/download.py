@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from minivit.errors import MinivitError
+from minivit.errors import MinivitError, say
 from minivit.files import expanded, replacing
 
 TIMEOUT = 30.0  # seconds without a byte
@@ -100,7 +99,7 @@ def _download(name: str, archive: Archive, target: Path) -> Path:
     """Download to `target` from the first mirror that sends the right bytes."""
     bases = os.environ.get("MINIVIT_MIRRORS", "").split() or archive.mirrors
     urls = [base.rstrip("/") + "/" + archive.file for base in bases]
-    print(f"minivit: downloading {name} ({_megabytes(archive.size)}) to {target}", file=sys.stderr)
+    say(f"minivit: downloading {name} ({_megabytes(archive.size)}) to {target}")
     failures = []
     for url in urls:
         try:

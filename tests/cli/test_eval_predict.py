@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +77,19 @@ def test_another_size_is_resized_and_said_on_stderr(capsys, trained, tmp_path):
     outcome = minivit(capsys, "predict", trained / "run", tmp_path / "big.png")
     assert "big.png was resized to 32x32" in outcome.err
     assert outcome.out.splitlines()[1].endswith("light")
+
+
+@pytest.mark.parametrize("lost", ["2>&-", "2>/dev/full"])
+def test_a_note_that_stderr_cannot_take_is_lost_and_the_result_stands(trained, tmp_path, lost):
+    from PIL import Image
+
+    if lost.endswith("full") and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    Image.fromarray(np.full((50, 90, 3), 210, np.uint8)).save(tmp_path / "big.png")
+    command = f"{sys.executable} -m minivit predict {trained / 'run'} {tmp_path / 'big.png'} --json {lost}"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)[0]["resized"]
 
 
 @pytest.mark.parametrize("command", ["eval", "predict"])

@@ -126,6 +126,15 @@ def test_an_output_that_is_closed_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("lost", ["2>&-", "2>/dev/full"])
+def test_what_stderr_cannot_take_is_lost_and_changes_nothing_else(lost):
+    if lost.endswith("full") and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    command = f"{sys.executable} -m minivit eval nowhere {lost}"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_letters_that_a_terminal_has_not_are_no_error(tmp_path):
     path = tmp_path / "layer.py"
     path.write_text(LAYER, encoding="utf-8")
