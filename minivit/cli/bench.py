@@ -94,13 +94,13 @@ def run(options: argparse.Namespace) -> None:
     if options.against:
         theirs(workload)  # refused at once, if it cannot be had
     found = measure(workload, options)
-    if options.plot:
+    print(json.dumps(found, indent=2) if options.json else _table(found), flush=True)
+    if options.plot:  # after the numbers: these stand where a picture cannot be written
         from minivit.plots import save_step_times
 
         save_step_times(found, options.plot)
         if not options.json:
             print(f"picture: {options.plot}")
-    print(json.dumps(found, indent=2) if options.json else _table(found))
     if "compile_error" in found:
         raise MinivitError(f"torch.compile could not be measured: {found['compile_error'].rstrip('.')}; omit --compile")
 

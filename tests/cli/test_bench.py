@@ -117,3 +117,12 @@ def test_a_file_s_settings_hold_where_no_flag_says_otherwise(capsys, small):
 def test_a_file_s_precision_is_not_passed_over(capsys, small):
     small.write_text(small.read_text() + 'precision = "bfloat16"\n')
     assert "precision 'bfloat16' needs an NVIDIA GPU" in refused(capsys, "bench", "--config", small)
+
+
+def test_a_picture_that_cannot_be_written_costs_no_numbers(capsys, small, tmp_path):
+    (tmp_path / "file").touch()
+    words = ["bench", "--config", small, "--rounds", 1, "--batch-size", 4, "--plot", tmp_path / "file/times.png"]
+    outcome = minivit(capsys, *words)
+    assert outcome.code == 2
+    assert "times.png cannot be written" in outcome.err
+    assert "whole step" in outcome.out
