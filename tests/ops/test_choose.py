@@ -1,5 +1,7 @@
 """Which functions compute: the fastest there are, or those that are asked for."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -41,3 +43,10 @@ def test_what_cannot_be():
         choose_ops("gpu")
     with pytest.raises(MinivitError, match="ops 'cpu' runs on the CPU, but the device is 'cuda'"):
         choose_ops("cpu", "cuda")
+
+
+def test_where_numba_is_told_to_compile_nothing_the_readable_ones():
+    program = "from minivit.ops import choose_ops; print(choose_ops().__name__)"
+    settings = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=settings, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.strip() == "minivit.ops.reference"
