@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minivit.arrays import Array
+from minivit.errors import MinivitError, first_line
 from minivit.files import write_whole
 
 if TYPE_CHECKING:
@@ -136,8 +137,11 @@ def save_predictions(images: Array, labels: Array, probabilities: Array, classes
 
 
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
+    """An empty figure of so many inches. Raises MinivitError where matplotlib refuses to be imported."""
+    try:
+        from matplotlib.figure import Figure
+    except ValueError as error:  # one of its settings is none that it knows
+        raise MinivitError(f"matplotlib cannot be used: {first_line(error)}; mend or unset MPLBACKEND") from error
     return Figure(figsize=(width, height), layout="constrained", dpi=110)
 
 

@@ -1,6 +1,9 @@
 """Pictures: what is drawn is what was measured, and it can be read."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -134,3 +137,12 @@ def test_one_epoch_is_marked_as_1():
         assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
         assert (low, high) == (0.5, 1.5)
         assert ax.get_ylim()[1] > ax.lines[1].get_ydata()[0]
+
+
+def test_a_backend_that_matplotlib_does_not_know_is_a_sentence():
+    program = "from minivit.plots import save_curves; save_curves([], 'curves.png')"
+    command, settings = [sys.executable, "-c", program], os.environ | {"MPLBACKEND": "nonsense"}
+    done = subprocess.run(command, env=settings, stderr=subprocess.PIPE, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("minivit.errors.MinivitError: matplotlib cannot be used: Key backend: 'nonsense'")
+    assert last.endswith("; mend or unset MPLBACKEND")
