@@ -44,6 +44,16 @@ def expanded(path: Path) -> Path:
         ) from error
 
 
+def absolute(path: Path) -> Path:
+    """`path`, expanded, from the root on. Raises MinivitError as `expanded` does, and in a directory that is gone."""
+    try:
+        return expanded(path).absolute()
+    except FileNotFoundError as error:
+        raise MinivitError(
+            f"{path} cannot be found: the working directory is gone; change to another, or write the whole name"
+        ) from error
+
+
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` (text as UTF-8), whole or not at all; makes the folder if need be.
 

@@ -4,11 +4,12 @@ import errno
 import os
 import re
 import stat
+from pathlib import Path
 
 import pytest
 
 from minivit.errors import MinivitError
-from minivit.files import replacing, write_whole
+from minivit.files import absolute, replacing, write_whole
 
 
 def test_writes_bytes_and_text_and_makes_the_folder(tmp_path):
@@ -86,3 +87,19 @@ def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):
         os.umask(before)
     write_whole(tmp_path / "usual", "x")
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("private", "usual")] == [0o600, 0o666 & ~before]
+
+
+def test_a_name_from_the_root_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute(Path("x")) == tmp_path / "x"
+    assert absolute(Path("~/x")) == Path.home() / "x"
+
+
+def test_a_working_directory_that_is_gone_is_a_sentence(monkeypatch):
+    def gone():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    with pytest.raises(MinivitError, match="x cannot be found: the working directory is gone; change to another"):
+        absolute(Path("x"))
+    assert absolute(Path("/x")) == Path("/x")

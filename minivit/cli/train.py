@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from minivit.data import Splits, load
 from minivit.errors import MinivitError, counted, say
 from minivit.fields import parse, types_of
-from minivit.files import expanded
+from minivit.files import absolute
 from minivit.model import VARIANTS, count_params
 from minivit.model.variants import SIZE_FIELDS
 from minivit.ops import choose_ops
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
     model_config(values)  # refused before any data is read
     device = device_of(settings)  # refused before any data is read
     if data.data_dir:
-        data = dataclasses.replace(data, data_dir=str(expanded(Path(data.data_dir)).absolute()))
+        data = dataclasses.replace(data, data_dir=str(absolute(Path(data.data_dir))))
     splits = load(data.dataset, data.data_dir or None, values.get("image_size"))
     config = fit(values | dataclasses.asdict(data), splits)
     run_directory = new_run_directory(out, data.dataset)
