@@ -36,6 +36,11 @@ def say(sentence: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+def on_one_line(name: str) -> str:
+    r"""A file's or class's name with its control characters as \n, \t or \x.., in one line that no terminal obeys."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], name)
+
+
 def counted(count: int, thing: str) -> str:
     """ "1 image", "2 images"."""
     return f"{count} {thing}{'s' * (count != 1)}"

@@ -3,7 +3,7 @@
 import pytest
 
 import minivit
-from minivit.errors import MinivitError, counted, first_line, is_out_of_memory, nearest
+from minivit.errors import MinivitError, counted, first_line, is_out_of_memory, nearest, on_one_line
 
 
 def test_it_is_the_value_error_that_a_program_catches():
@@ -34,6 +34,11 @@ def test_the_nearest_flag_whatever_its_dashes(flag, hint):
 def test_nearest_takes_any_iterable():
     assert nearest("tanhh", (form for form in ("tanh", "erf"))) == " Did you mean 'tanh'?"
     assert nearest("tanh", []) == ""
+
+
+def test_a_name_is_one_line_that_no_terminal_obeys():
+    assert on_one_line("dog\nrun\x1b[2J\x9b") == r"dog\nrun\x1b[2J\x9b"
+    assert on_one_line("döner 日本\u3000'\\") == "döner 日本\u3000'\\"
 
 
 def test_one_thing_or_more():

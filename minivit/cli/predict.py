@@ -11,7 +11,7 @@ import numpy as np
 
 from minivit.arrays import DeviceName, choose_device
 from minivit.data import read_image
-from minivit.errors import MinivitError, say
+from minivit.errors import MinivitError, on_one_line, say
 from minivit.training.evaluate import as_trained, predict, require_numbers
 from minivit.training.run_directory import load_run
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     pictures = [read_image(path, config.model.image_size) for path in options.images]  # all, before any is shown
     for path, (_, resized) in zip(options.images, pictures, strict=True):
         if resized:
-            say(f"{path} was resized to {height}x{width}, the size of the training images")
+            say(f"{on_one_line(str(path))} was resized to {height}x{width}, the size of the training images")
     images = np.stack([image for image, _ in pictures])
     how = as_trained(config.training, device)
     with np.errstate(over="ignore", invalid="ignore"):  # said in a sentence
@@ -63,6 +63,6 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps(results, indent=2))
         return
     for result in results:
-        print(result["image"])
+        print(on_one_line(result["image"]))
         for prediction in result["predictions"]:
-            print(f"  {prediction['probability']:6.1%}  {prediction['class']}")
+            print(f"  {prediction['probability']:6.1%}  {on_one_line(prediction['class'])}")

@@ -79,6 +79,18 @@ def test_another_size_is_resized_and_said_on_stderr(capsys, trained, tmp_path):
     assert outcome.out.splitlines()[1].endswith("light")
 
 
+def test_a_name_with_a_newline_is_printed_in_one_line(capsys, trained, tmp_path):
+    from PIL import Image
+
+    run, image = tmp_path / "run", tmp_path / "two\nlines.png"
+    shutil.copytree(trained / "run", run)
+    (run / "config.toml").write_text((run / "config.toml").read_text().replace('"light"', '"li\\nght"'))
+    Image.fromarray(np.full((50, 90, 3), 210, np.uint8)).save(image)
+    outcome = minivit(capsys, "predict", run, image, "--top", 1)
+    assert outcome.err.startswith(str(image).replace("\n", r"\n") + " was resized")
+    assert [line.split()[-1] for line in outcome.out.splitlines()] == [str(image).replace("\n", r"\n"), r"li\nght"]
+
+
 @pytest.mark.parametrize("lost", ["2>&-", "2>/dev/full"])
 def test_a_note_that_stderr_cannot_take_is_lost_and_the_result_stands(trained, tmp_path, lost):
     from PIL import Image
