@@ -2,6 +2,7 @@
 
     arguments, dy and cache are left alone          or the next function computes with other numbers
     nothing is remembered outside the cache         or a second use of the function spoils the first
+    y and gradients are new arrays each time        or a second use overwrites what the first gave
     a second backward pass gives the same           or gradients cannot be taken twice, nor masks be trusted
     float32 stays float32                           or training in float32 runs in float64 at half the speed
     results are finite
@@ -34,6 +35,7 @@ class Trial(NamedTuple):
     gradients: tuple[Array | None, ...]  # one for each float argument; None where one is missing
     direct: tuple[Array | None, ...]  # of a backward pass straight after its forward pass
     faults: tuple[Row, ...]  # promises broken
+    steady: bool  # y is finite and the same each time; of another no derivative tells anything
 
 
 def try_pair(pair: Pair, seed: int) -> Trial:
@@ -72,13 +74,34 @@ def try_pair(pair: Pair, seed: int) -> Trial:
                 "a second backward pass gave other gradients: something is drawn or changed anew in it",
             )
         )
+    steady = _finite(kept_y) and same(y, kept_y)
+    if not faults:
+        faults += _overwritten(pair, (y, kept_y), (found, gradients), -fresh_dy, cache)
     if not faults and not same(pair.forward(pair.args)[0], kept_y):
+        steady = False
         faults.append(
             _fault(
                 "y", y.shape, "a second forward pass gave another y: draw random numbers from a key among the arguments"
             )
         )
-    return Trial(before, _wide(kept_y), _wide(drawn), gradients, direct, tuple(faults))
+    return Trial(before, _wide(kept_y), _wide(drawn), gradients, direct, tuple(faults), steady)
+
+
+def _overwritten(
+    pair: Pair, ys: tuple[Array, Array], gradients: tuple[list[Any], tuple[Array | None, ...]], dy: Array, cache: Any
+) -> list[Row]:
+    """Results that later calls changed: y and the gradients, each with its copy from before; dy is another one."""
+    if not same(*ys):
+        said = "y was changed by a later forward pass: an array that is used again; return a new one each time"
+        return [_fault("y", ys[1].shape, said)]
+    pair.backward(dy, cache)
+    now = on_host(pair, gradients[0])
+    said = "was changed by a later backward pass: an array that is used again; return a new one each time"
+    return [
+        _fault(f"d{argument.name}", then.shape, f"d{argument.name} {said}")
+        for argument, g, then in zip(pair.floats, now, gradients[1], strict=True)
+        if then is not None and not same(g, then)
+    ]
 
 
 def _kept(cache: Any, pair: Pair) -> Any:

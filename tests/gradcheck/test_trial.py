@@ -75,6 +75,19 @@ def test_a_forward_pass_that_draws_anew():
     assert "a second forward pass gave another y" in verdict
 
 
+def test_of_what_is_drawn_anew_no_derivative_is_taken():
+    """It would disagree with itself, which is no abs on f's path, nor a y too large for differences."""
+    draw = np.random.default_rng(0)
+
+    def f(x):
+        kept = draw.random(x.shape) > 0.5
+        return x * kept, kept
+
+    for method in ("complex_step", "central", "directions", "taylor"):
+        (row,) = check(f, lambda dy, kept: dy * kept, (random(1, 4, 5),), method=method).rows
+        assert "a second forward pass gave another y" in row.verdict
+
+
 def test_a_pair_that_remembers_outside_its_cache():
     """A layer that keeps self.x: right in every test that calls it once, wrong when it is used twice."""
 
@@ -90,6 +103,24 @@ def test_a_pair_that_remembers_outside_its_cache():
     report = check(layer.forward, layer.backward, (random(1, 4),))
     assert report.error > 0.1
     assert report.worst.verdict.startswith("stale: right only if no other forward pass came in between")
+
+
+def test_a_result_that_a_later_call_overwrites():
+    """The same array is filled each time: right, until the function is used twice."""
+    ys, dxs = {}, {}
+
+    def f(x):
+        return np.multiply(x, 2.0, out=ys.setdefault(x.dtype, np.empty_like(x))), None
+
+    def f_backward(dy, cache):
+        return np.multiply(dy, 2.0, out=dxs.setdefault(dy.dtype, np.empty_like(dy)))
+
+    end = "pass: an array that is used again; return a new one each time"
+    assert named(f, lambda dy, c: dy * 2.0, random(1, 4)) == ("y", f"y was changed by a later forward {end}")
+    assert named(lambda x: (x * 2.0, None), f_backward, random(1, 4)) == (
+        "dx", f"dx was changed by a later backward {end}",
+    )  # fmt: skip
+    check(lambda x: (x * 1.0, None), lambda dy, c: dy, (random(1, 4),)).require()  # dy itself is no such array
 
 
 def test_a_result_that_is_not_finite():
