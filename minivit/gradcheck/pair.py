@@ -61,7 +61,8 @@ class Pair:
             y = np.asarray(y, min((a.dtype for a in args if is_float(a)), key=lambda t: t.itemsize, default=np.float64))
         y = np.asarray(y) if isinstance(y, complex | np.generic) else y
         if not hasattr(y, "dtype") or y.dtype.kind not in "fc" or isinstance(y, _OTHER_RULES):
-            raise GradcheckError(f"{self.name} returned y as {kind_of(y)}; expected an array of a float type")
+            more = ": join several results into one" if isinstance(y, tuple) else ""
+            raise GradcheckError(f"{self.name} returned y as {kind_of(y)}; expected an array of a float type{more}")
         return y, cache
 
     def backward(self, dy: Array, cache: Any) -> list[Any]:
@@ -76,10 +77,12 @@ class Pair:
         if (isinstance(found, list) and any(isinstance(g, list) for g in found)) or self._is_flat(found):
             raise GradcheckError(f"{name} returned a list of numbers; expected arrays: without tolist()")
         if len(gradients) != len(self.floats):
-            arrays = ", ".join(argument.name for argument in self.floats)
+            other = isinstance(found, dict | str | Iterator)
+            what = f"{kind_of(found)}, no tuple of gradients," if other else counted(len(gradients), "gradient")
             raise GradcheckError(
-                f"{name} returned {counted(len(gradients), 'gradient')} for {counted(len(self.floats), 'float array')} "
-                f"({arrays}); expected one for each, in this order" + self._not_checked()
+                f"{name} returned {what} for {counted(len(self.floats), 'float array')} "
+                f"({', '.join(a.name for a in self.floats)}); expected one for each, in this order"
+                + self._not_checked()
             )
         return [self._as_array(g, argument) for g, argument in zip(gradients, self.floats, strict=True)]
 
@@ -122,14 +125,14 @@ class Pair:
         hints = []
         for name, a in zip(self.names, self.args, strict=True):
             if hasattr(a, "dtype") and a.dtype.kind in "iub":
-                hints.append(
-                    (0, f"; {name} is of {a.dtype} and so no variable: pass {name}.astype(float) if it is one")
-                )
+                hints.append((0, f"{name} is of {a.dtype}", f"{name}.astype(float)"))
             elif isinstance(a, list) and a and isinstance(a[0], float | list):
-                hints.append((1, f"; {name} is a list and so no variable: pass numpy.array({name}) if it is one"))
+                hints.append((1, f"{name} is a list", f"numpy.array({name})"))
+            elif isinstance(a, dict) or hasattr(a, "_fields"):
+                hints.append((2, f"{name} is {kind_of(a)}", "its arrays one by one"))
             elif isinstance(a, float | np.floating):
-                hints.append((2, f"; {name} is a float and so no variable: pass numpy.asarray({name}) if it is one"))
-        return min(hints)[1] if hints else ""
+                hints.append((3, f"{name} is a float", f"numpy.asarray({name})"))
+        return "; {} and so no variable: pass {} if it is one".format(*min(hints)[1:]) if hints else ""
 
     def _failed(self, error: BaseException, args: Sequence[Any]) -> str:
         if any(is_complex(a) for a in args if hasattr(a, "dtype")):
@@ -164,10 +167,8 @@ def make_pair(
         raise GradcheckError(f"names holds {len(given)} names for {len(args)} arguments; expected one for each")
     _check_axes(axes or {}, dict(zip(given, args, strict=True)))
     letters = {**axes_in_docstring(f), **(axes or {})}
-    floats = []
-    for i, (name, a) in enumerate(zip(given, args, strict=True)):
-        if _is_float(name, a):
-            floats.append(Argument(i, name, _fitted(tuple(letters.get(name, ())), a.ndim)))
+    named = enumerate(zip(given, args, strict=True))
+    floats = [Argument(i, n, _fitted(tuple(letters.get(n, ())), a.ndim)) for i, (n, a) in named if _is_float(n, a)]
     name = getattr(f, "__name__", type(f).__name__)
     pair = Pair(f, f_backward, tuple(args), given, tuple(floats), name)
     if not floats:

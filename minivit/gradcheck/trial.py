@@ -14,12 +14,14 @@ the cache is stale by then.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivit.arrays import Array, array_module, to_host
+from minivit.arrays import Array, array_module, cast, to_host
+from minivit.gradcheck.derivative import is_float
 from minivit.gradcheck.pair import GradcheckError, Pair
 from minivit.gradcheck.report import Row
 
@@ -209,7 +211,9 @@ def float32_faults(pair: Pair, seed: int) -> list[Row]:
     if any(pair.args[argument.place].dtype.itemsize < 8 for argument in pair.floats):
         return []
     with np.errstate(all="ignore"):  # only types are looked at, and float32 overflows earlier
-        narrow = pair.cast(np.float32)
+        # Settings are arrays, too: the parameters in a dict, say.
+        args = tuple(mapped(lambda a: cast(a, np.float32) if is_float(a) else a, a) for a in pair.args)
+        narrow = dataclasses.replace(pair, args=args)
         try:
             y, cache = narrow.forward(narrow.args)
         except GradcheckError:  # f looks its arguments over, and rounded ones are none

@@ -198,15 +198,19 @@ def _lost_images(found: Array, expected: Array, clues: Clues) -> str:
     dy = clues.dy
     if clues.masked is None or dy.ndim == 0 or dy.shape[0] < 2:
         return ""
-    batch = any(g.shape[:1] == dy.shape[:1] for g in clues.others.values())
     for which, name in ((0, "first"), (-1, "last")):
         only = np.zeros_like(dy)
         only[which] = dy[which]
         if _same(found, clues.masked(only), clues.precise):
-            if not batch:
+            if not _is_batch(dy.shape[0], clues):
                 return f"only dy[{which}] counts, of {dy.shape[0]}: not summed over axis 0 of dy"
             return f"only the {name} of {dy.shape[0]} images counts: not summed over the batch"
     return ""
+
+
+def _is_batch(length: int, clues: Clues) -> bool:
+    """Whether some argument is as long as y: where none is, y may be several results in one array."""
+    return any(a.ndim > 1 and a.shape[0] == length for a in (clues.x, *clues.others.values()))
 
 
 def _added_term(found: Array, expected: Array, clues: Clues) -> str:

@@ -1,6 +1,7 @@
 """What cannot be checked ends in one sentence: the thing, what it did, what was expected, the likely mend."""
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -72,6 +73,32 @@ def test_a_number_that_is_meant_to_be_a_variable(x):
     assert "x is a float and so no variable: pass numpy.asarray(x) if it is one" in refused(cube, cube_backward, (x,))
 
 
+def test_parameters_in_a_dict_or_a_namedtuple_are_no_variables():
+    class Parameters(NamedTuple):
+        w: object
+
+    def f(x, p):
+        return x * 2.0, None
+
+    def f_backward(dy, cache):
+        return dy, dy
+
+    said = "f_backward returned 2 gradients for 1 float array (x); expected one for each, in this order; p is a "
+    for p, kind in (({"w": X}, "dict"), (Parameters(X), "Parameters of 1")):
+        sentence = refused(f, f_backward, (X, p))
+        assert sentence == f"{said}{kind} and so no variable: pass its arrays one by one if it is one"
+
+
+def test_gradients_in_a_dict():
+    def f_backward(dy, cache):
+        return {"x": dy, "w": dy}
+
+    assert refused(lambda x, w: (x * w, None), f_backward, (X, X)) == (
+        "f_backward returned a dict, no tuple of gradients, for 2 float arrays (x, w); expected one for each, "
+        "in this order"
+    )
+
+
 def test_nothing_to_differentiate_by():
     assert refused(cube, cube_backward, (3,)) == (
         "cube has no float array among its arguments, nothing to differentiate by"
@@ -98,6 +125,10 @@ def test_arguments_that_have_no_derivative(x, said):
         (lambda x: None, "f returned None; expected a pair (y, cache)"),
         (lambda x: (x, x, x), "f returned a tuple of 3; expected a pair (y, cache)"),
         (lambda x: ([1.0], x), "f returned y as a list of 1; expected an array of a float type"),
+        (
+            lambda x: ((x, x), x),
+            "f returned y as a tuple of 2; expected an array of a float type: join several results into one",
+        ),
         (lambda x: (x > 0, x), "f returned y as an array of bool; expected an array of a float type"),
         (lambda x: (x * 1j, x), "f returned complex y for real arguments; expected real numbers"),
     ],

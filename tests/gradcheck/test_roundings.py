@@ -206,3 +206,10 @@ def test_a_loss_at_its_end_has_a_gradient_of_roundings_that_is_right():
     for seed in range(10):
         x = random(seed, 3, 5)
         check(divergence, divergence_backward, (x, x.copy()), seed=seed).require()
+
+
+@pytest.mark.parametrize("method", ["complex_step", "central"])
+def test_a_gradient_far_too_small_is_not_lost_in_the_roundings_of_the_right_one(method):
+    x = random(1, 3, 4, scale=1e8)
+    report = check(lambda x: (x * x, x), lambda dy, x: dy / x**2, (x,), method=method)
+    assert report.worst.verdict.startswith("wrong: at ")

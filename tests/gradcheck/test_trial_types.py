@@ -66,3 +66,14 @@ def test_the_type_that_was_tried_as_well_is_said():
 
     verdict = check(lambda x: (x * wide.astype(x.dtype), None), backward, (random(1, 4),)).worst.verdict
     assert verdict.startswith("is of float64 where x is of float32, in which it was tried as well: ")
+
+
+@pytest.mark.parametrize("kind", [lambda w: {"w": w}, lambda w: (w,), lambda w: [w]])
+def test_parameters_inside_of_a_setting_are_tried_in_float32_too(kind):
+    """They are arguments as well, of which no gradient is asked."""
+
+    def f(x, parameters):
+        (w,) = parameters.values() if isinstance(parameters, dict) else parameters
+        return x @ w, w
+
+    check(f, lambda dy, w: dy @ w.T, (random(1, 3, 4), kind(random(2, 4, 5)))).require()

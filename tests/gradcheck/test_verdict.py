@@ -211,6 +211,16 @@ def test_shapes(change, tensor, verdict):
     assert said(LINEAR, change, tensor) == verdict
 
 
+def test_of_several_results_in_one_array_one_is_left_out():
+    """An LSTM's state and cell, stacked: these are no images."""
+
+    def f(x):
+        return np.stack([np.sin(x), np.cos(x)]), x
+
+    verdict = check(f, lambda dy, x: dy[0] * np.cos(x), (random(1, 4, 3),)).worst.verdict
+    assert verdict == "only dy[0] counts, of 2: not summed over axis 0 of dy"
+
+
 def test_a_single_number_in_an_array_is_told_its_shape():
     def scaled(x, scale):
         return x * scale, (x, scale)
