@@ -10,7 +10,7 @@ import numpy as np
 
 from minivit.arrays import Array, to_host
 from minivit.gradcheck.analytic import require_analytic
-from minivit.gradcheck.derivative import central_gradient, complex_step_gradient, norm
+from minivit.gradcheck.derivative import CENTRAL_STEP, central_gradient, complex_step_gradient, norm, typical
 from minivit.gradcheck.pair import Argument, Pair, require_complex
 from minivit.gradcheck.report import Row
 from minivit.gradcheck.roundings import LOST, SMALL, Roundings
@@ -88,11 +88,37 @@ def _verdict(
         precise=max(10 * limit, 1e-9),
     )
     said = _remembers(trial, i, right, limit) or verdict(found, right, clues)
+    if found.shape == right.shape and roundings.method == "central" and np.isfinite(found).all():
+        wrong = np.abs(found - right) > limit * max(norm(right), norm(found))
+        if wrong.any() and all(_has_kink(pair, argument, tuple(i)) for i in np.argwhere(wrong)):
+            return _KINK
     if found.shape == right.shape and roundings.lost(argument, found, right):
         return LOST
     if found.shape == right.shape and roundings.doubtful(argument, norm(found - right), said):
         return SMALL
     return said
+
+
+_KINK = (
+    "not checked: f has a kink where it differs (equal numbers in a maximum, 0 in a relu), and so no derivative; give "
+    "other arguments"
+)
+
+
+def _has_kink(pair: Pair, argument: Argument, index: tuple[int, ...]) -> bool:
+    """Whether the slopes on both sides of one number are each the same for half the step, and differ."""
+    args = list(pair.cast(np.float64).args)
+    y, place = np.array(to_host(pair.forward(args)[0])), argument.place
+    h = CENTRAL_STEP * typical(to_host(args[place]))
+
+    def slope(step: float) -> Array:
+        x = args[place].copy()
+        x[index] += step
+        return (np.array(to_host(pair.forward([*args[:place], x, *args[place + 1 :]])[0])) - y) / step
+
+    right, left, near_right, near_left = (slope(h * share) for share in (1.0, -1.0, 0.5, -0.5))
+    jump, bend = norm(right - left), norm(right - near_right) + norm(left - near_left)
+    return jump > 1e-2 * max(norm(right), norm(left)) and bend < 1e-2 * jump
 
 
 _OUTSIDE = {

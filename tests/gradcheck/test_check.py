@@ -141,6 +141,16 @@ def test_a_function_with_a_kink_passes_where_it_is_smooth(method):
     check(relu, relu_backward, (random(1, 9),), method=method).require()
 
 
+def test_a_gradient_at_a_kink_is_not_called_wrong_unless_it_is_elsewhere():
+    """A relu of 0: a half is right for differences, 0 by convention."""
+    x = np.array([0.0, 1.5, -2.0, 4.0, 0.0, -0.7])
+    row = check(relu, relu_backward, (x,), method="central").worst
+    assert not row.passed
+    assert row.verdict.startswith("not checked: f has a kink where it differs")
+    wrong = check(relu, lambda dy, c: relu_backward(dy, c) * (x < 4.0), (x,), method="central").worst
+    assert "not checked" not in wrong.verdict
+
+
 @pytest.mark.parametrize("method", ["central", "taylor"])
 def test_real_numbers_are_enough_for_central_differences_and_taylor(method):
     """What the complex step cannot judge: it takes |x| for a constant."""
