@@ -27,6 +27,8 @@ def read_image(path: Path, size: tuple[int, int]) -> tuple[Array, bool]:
 
     height, width = size
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # nobody may ever write to a pipe
+            raise ValueError("it is no file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata say nothing about pixels
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -100,12 +100,9 @@ def _of_shapes(found: Array, expected: Array, clues: Clues) -> str:
         if _kept_an_axis(found, expected, clues):
             too_many = "an axis of length 1" if extra == 1 else f"{extra} axes of length 1"
             return f"{said}: the right numbers, with {too_many} too many: keepdims=True?"
-        summed = found.sum(tuple(range(extra)))
-        if _same(summed, expected, clues.precise):
-            # Else the batch was summed over, and not the tokens, or it cannot be told.
-            batch = found.shape[:1] == clues.dy.shape[:1] and clues.dy.shape.count(len(found)) == 1
-            over = f"the first {extra} axes" if extra > 1 else "the batch" if batch else "the first axis"
-            return f"{said}: not summed over {over}"
+        for axes in itertools.combinations(range(found.ndim), extra):  # the first ones first
+            if _same(found.sum(axes), expected, clues.precise):
+                return f"{said}: not summed over {_unsummed(axes, found, clues.dy)}"
     if found.size == expected.size and _same(found.reshape(expected.shape), expected, clues.precise):
         return f"{said}: the right numbers, to be reshaped"
     if found.ndim == expected.ndim:
@@ -113,6 +110,16 @@ def _of_shapes(found: Array, expected: Array, clues: Clues) -> str:
         if kept and _same(found.sum(kept, keepdims=True), expected, clues.precise):
             return f"{said}: not summed over {' and '.join(f'axis {i}' for i in kept)}, which was broadcast"
     return said
+
+
+def _unsummed(axes: tuple[int, ...], found: Array, dy: Array) -> str:
+    """The axes of `found` that are left to be summed over, in words."""
+    if axes == (0,):
+        # Else the batch was summed over, and not the tokens, or it cannot be told.
+        batch = found.shape[:1] == dy.shape[:1] and dy.shape.count(len(found)) == 1
+        return "the batch" if batch else "the first axis"
+    first = axes == tuple(range(len(axes)))
+    return f"the first {len(axes)} axes" if first else f"its {' and '.join(f'axis {i}' for i in axes)}"
 
 
 def _kept_an_axis(found: Array, expected: Array, clues: Clues) -> bool:

@@ -1,5 +1,7 @@
 """Reading one picture."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -121,6 +123,12 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, most):
     Image.fromarray(picture()).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
     assert f"more pixels than is safe to unpack: expected at most {most}" in refusal(tmp_path / "x.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    assert "cannot be read as a picture (it is no file)" in refusal(tmp_path / "x.png")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

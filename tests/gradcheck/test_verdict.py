@@ -169,6 +169,16 @@ SHAPES = [
         "has shape (5, 6) where the argument has (6,): not summed over the first axis",
     ),
     (
+        lambda g, dy, c: {"b": dy.sum(0).T},
+        "b",
+        "has shape (6, 5) where the argument has (6,): not summed over its axis 1",
+    ),
+    (
+        lambda g, dy, c: {"b": dy.transpose(0, 2, 1)},
+        "b",
+        "has shape (3, 6, 5) where the argument has (6,): not summed over its axis 0 and axis 2",
+    ),
+    (
         lambda g, dy, c: {"b": dy},
         "b",
         "has shape (3, 5, 6) where the argument has (6,): not summed over the first 2 axes",
