@@ -23,7 +23,7 @@ from minivit.gradcheck.entries import entry_by_entry
 from minivit.gradcheck.pair import Backward, Forward, GradcheckError, Pair, make_pair
 from minivit.gradcheck.report import Report, sorted_rows
 from minivit.gradcheck.roundings import Roundings
-from minivit.gradcheck.trial import float32_faults, try_pair
+from minivit.gradcheck.trial import float32_faults, same, try_pair
 
 Method = Literal["complex_step", "central", "directions", "taylor", "adjoint"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -69,9 +69,12 @@ def check(
             f"method 'taylor' needs float64, got {_dtype_name(pair)}: the roundings of a narrow gradient fall with the "
             "step as a wrong one's error does; give dtype='float64'"
         )
-    trial = try_pair(pair, seed)
-    if trial.faults:  # it may have changed its arguments
-        pair = dataclasses.replace(pair, args=trial.args)
+    given = dataclasses.replace(pair, args=pair.own(pair.args))
+    trial = try_pair(given, seed)
+    changed = not same(given.args, trial.args)
+    pair = dataclasses.replace(pair, f=lambda *args: f(*given.own(args)), args=trial.args if changed else pair.args)
+    if changed:  # with copies its gradients can still be told
+        trial = try_pair(pair, seed)._replace(faults=trial.faults)
     limit = _tolerance(pair, method) if tolerance is None else tolerance
     note = ""
     if not trial.steady:

@@ -9,26 +9,6 @@ from minivit.gradcheck import GradcheckError, check
 from minivit.gradcheck.trial import copied, same
 
 
-def test_a_forward_pass_that_changes_its_argument():
-    def f(w, x):
-        x *= 2.0
-        return x * w, (w, x)
-
-    tensor, verdict = named(f, lambda dy, c: (dy * c[1], dy * c[0]), random(1, 4), random(2, 4))
-    assert (tensor, verdict) == ("x", "x was changed by the pair: work on a copy of it")
-
-
-def test_a_backward_pass_that_changes_an_argument():
-    """Even when what it returns is right."""
-
-    def f_backward(dy, cache):
-        dx = cube_backward(dy, cache)
-        cache[0] = 7.0
-        return dx
-
-    assert named(cube, f_backward, random(1, 4))[1] == "x was changed by the pair: work on a copy of it"
-
-
 def test_a_backward_pass_that_changes_dy():
     def f_backward(dy, cache):
         dy *= 3.0
