@@ -22,7 +22,7 @@ import numpy as np
 
 from minivit.arrays import Array, array_module, cast, to_host
 from minivit.gradcheck.derivative import is_float
-from minivit.gradcheck.pair import GradcheckError, Pair
+from minivit.gradcheck.pair import Argument, GradcheckError, Pair
 from minivit.gradcheck.report import Row
 
 MISSING = "missing: the backward pass returned None for it"
@@ -189,10 +189,19 @@ def _type_faults(pair: Pair, gradients: list[Any], tried: str = "") -> list[Row]
         if g is not None and g.dtype not in (dtype, np.promote_types(dtype, np.float32)):
             mend = f"make it of {argument.name}'s type, as np.zeros_like does"
             if g.dtype.kind == "f":
-                mend = _MEND if g.dtype.itemsize > dtype.itemsize else _NARROWED
+                mend = _widened(pair, argument) if g.dtype.itemsize > dtype.itemsize else _NARROWED
             said = f"is of {g.dtype} where {argument.name} is of {dtype}{tried}: {mend}"
             faults.append(_fault(f"d{argument.name}", g.shape, said))
     return faults
+
+
+def _widened(pair: Pair, argument: Argument) -> str:
+    """What made a gradient wider than its argument: another argument, or an array from outside them."""
+    types = {a.name: pair.args[a.place].dtype for a in pair.floats}
+    for name, dtype in types.items():
+        if dtype.itemsize > types[argument.name].itemsize:
+            return f"{name} is of {dtype} and widens what it meets; give both in one type, or cast the gradient"
+    return _MEND
 
 
 _NOT_FINITE = (

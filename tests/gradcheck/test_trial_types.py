@@ -56,6 +56,15 @@ def test_a_gradient_of_a_narrower_type():
     assert verdict.startswith("is of float32 where x is of float64: a cast or an array of a narrower type")
 
 
+def test_a_wider_argument_is_what_widens():
+    args = (random(1, 3, 4).astype(np.float32), random(2, 4, 2))
+    report = check(lambda x, w: (x @ w, (x, w)), lambda dy, c: (dy @ c[1].T, c[0].T @ dy), args)
+    assert report.worst.verdict == (
+        "is of float64 where x is of float32: w is of float64 and widens what it meets; give both in one type, or cast "
+        "the gradient"
+    )
+
+
 def test_the_type_that_was_tried_as_well_is_said():
     wide = np.arange(4.0)
     verdict = check(lambda x: (x * wide, None), lambda dy, c: dy * wide, (random(1, 4),)).worst.verdict
