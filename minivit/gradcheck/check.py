@@ -23,7 +23,7 @@ from minivit.gradcheck.entries import entry_by_entry
 from minivit.gradcheck.pair import Backward, Forward, GradcheckError, Pair, make_pair
 from minivit.gradcheck.report import Report, sorted_rows
 from minivit.gradcheck.roundings import Roundings
-from minivit.gradcheck.trial import float32_faults, same, try_pair
+from minivit.gradcheck.trial import copied, float32_faults, try_pair
 
 Method = Literal["complex_step", "central", "directions", "taylor", "adjoint"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -69,12 +69,11 @@ def check(
             f"method 'taylor' needs float64, got {_dtype_name(pair)}: the roundings of a narrow gradient fall with the "
             "step as a wrong one's error does; give dtype='float64'"
         )
-    given = dataclasses.replace(pair, args=pair.own(pair.args))
-    trial = try_pair(given, seed)
-    changed = not same(given.args, trial.args)
-    pair = dataclasses.replace(pair, f=lambda *args: f(*given.own(args)), args=trial.args if changed else pair.args)
-    if changed:  # with copies its gradients can still be told
-        trial = try_pair(pair, seed)._replace(faults=trial.faults)
+    trial = try_pair(pair, seed)
+    changed = trial.changed
+    if changed:  # with copies its gradients, and what else is wrong, can still be told
+        pair = dataclasses.replace(pair, f=lambda *args: f(*copied(args)))
+        trial = try_pair(pair, seed)
     limit = _tolerance(pair, method) if tolerance is None else tolerance
     note = ""
     if not trial.steady:
@@ -87,7 +86,7 @@ def check(
         rows = directional.taylor(pair, trial, directions, seed, limit)
     else:
         rows, note = directional.adjoint(pair, trial, seed, limit)
-    faults = list(trial.faults)
+    faults = [*changed, *trial.faults]
     if not faults and all(row.passed for row in rows):  # wrong numbers are mended first
         faults = float32_faults(pair, seed)
     broken = [dataclasses.replace(row, tolerance=limit) for row in faults]

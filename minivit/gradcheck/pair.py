@@ -103,11 +103,6 @@ class Pair:
         args = tuple(cast(a, np.dtype(dtype)) if i in where else a for i, a in enumerate(self.args))
         return dataclasses.replace(self, args=args)
 
-    def own(self, args: Sequence[Any]) -> tuple[Any, ...]:
-        """args with copies of those that are differentiated by, laid out in memory as they are: f may change them."""
-        where = {argument.place for argument in self.floats}
-        return tuple(a.copy(order="K") if i in where else a for i, a in enumerate(args))
-
     def numbers(self) -> dict[str, float]:
         """What a factor may be: the length of every axis by its letter, else as "axis 0 of x"; then the settings."""
         found: dict[str, float] = {}

@@ -14,6 +14,7 @@ the cache is stale by then.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ import numpy as np
 
 from minivit.arrays import Array, array_module, cast, to_host
 from minivit.gradcheck.derivative import is_float
-from minivit.gradcheck.pair import Argument, GradcheckError, Pair
+from minivit.gradcheck.pair import GradcheckError, Pair
 from minivit.gradcheck.report import Row
 
 MISSING = "missing: the backward pass returned None for it"
@@ -31,18 +32,22 @@ MISSING = "missing: the backward pass returned None for it"
 class Trial(NamedTuple):
     """What a pair did. Arrays are NumPy's, in float64."""
 
-    args: tuple[Any, ...]  # copies from before the first call
     y: Array
     dy: Array  # random, rounded to y's type
     gradients: tuple[Array | None, ...]  # one for each float argument; None where one is missing
     direct: tuple[Array | None, ...]  # of a backward pass straight after its forward pass
-    faults: tuple[Row, ...]  # promises broken
+    changed: tuple[Row, ...]  # arguments that were written to: other faults, and gradients, may come of that
+    faults: tuple[Row, ...]  # other promises broken
     steady: bool  # y is finite and the same each time; of another no derivative tells anything
 
 
 def try_pair(pair: Pair, seed: int) -> Trial:
-    """Call the pair for a random dy of y's shape and type. Raises GradcheckError if it cannot be called."""
-    before = copied(pair.args)
+    """Call the pair, with copies of its arguments, for a random dy of y's shape and type.
+
+    Raises GradcheckError if it cannot be called.
+    """
+    given = pair.args
+    pair = dataclasses.replace(pair, args=copied(given))
     y, cache = pair.forward(pair.args)
     if y.dtype.kind == "c":
         raise GradcheckError(f"{pair.name} returned complex y for real arguments; expected real numbers")
@@ -55,54 +60,48 @@ def try_pair(pair: Pair, seed: int) -> Trial:
     for args in _others(pair):
         with contextlib.suppress(GradcheckError):  # f may take no others
             pair.forward(args)
+    steady = same(y, kept_y)
+    if not steady:
+        faults.append(_fault("y", y.shape, f"y was changed by a later forward pass: {_USED_AGAIN}"))
     fresh_dy = copied(dy)
     found = pair.backward(dy, cache)
     gradients = on_host(pair, found)
     faults += _type_faults(pair, found)
     second = on_host(pair, pair.backward(fresh_dy, cache))
 
-    for name, now, then in zip(pair.names, pair.args, before, strict=True):
-        if not same(now, then):
-            faults.append(_fault(name, _shape(now), f"{name} was changed by the pair: work on a copy of it"))
+    changed = [
+        _fault(name, _shape(now), f"{name} was changed by the pair: work on a copy of it")
+        for name, now, then in zip(pair.names, pair.args, given, strict=True)
+        if not same(now, then)
+    ]
     if not same(np.asarray(to_host(dy)), drawn):
         faults.append(_fault("dy", y.shape, "dy was changed by the backward pass: work on a copy of it"))
     if not same(kept_cache, cache):
         faults.append(_fault("cache", (), "the cache was changed after the forward pass: a second backward goes wrong"))
     if not same(gradients, second):
-        faults.append(
-            _fault(
-                "backward twice",
-                (),
-                "a second backward pass gave other gradients: something is drawn or changed anew in it",
-            )
-        )
-    steady = _finite(kept_y) and same(y, kept_y)
-    if not faults:
-        faults += _overwritten(pair, (y, kept_y), (found, gradients), -fresh_dy, cache)
-    if not faults and not same(pair.forward(pair.args)[0], kept_y):
+        said = "a second backward pass gave other gradients: something is drawn or changed anew in it"
+        faults.append(_fault("backward twice", (), said))
+    if not (changed or faults):
+        faults += _overwritten(pair, found, gradients, array_module(y).asarray(-drawn), cache)
+    if not (changed or faults) and not same(pair.forward(pair.args)[0], kept_y):
         steady = False
-        faults.append(
-            _fault(
-                "y", y.shape, "a second forward pass gave another y: draw random numbers from a key among the arguments"
-            )
-        )
-    return Trial(before, _wide(kept_y), _wide(drawn), gradients, direct, tuple(faults), steady)
+        said = "a second forward pass gave another y: draw random numbers from a key among the arguments"
+        faults.append(_fault("y", y.shape, said))
+    return Trial(
+        _wide(kept_y), _wide(drawn), gradients, direct, tuple(changed), tuple(faults), steady and _finite(kept_y)
+    )
 
 
-def _overwritten(
-    pair: Pair, ys: tuple[Array, Array], gradients: tuple[list[Any], tuple[Array | None, ...]], dy: Array, cache: Any
-) -> list[Row]:
-    """Results that later calls changed: y and the gradients, each with its copy from before; dy is another one."""
-    if not same(*ys):
-        said = "y was changed by a later forward pass: an array that is used again; return a new one each time"
-        return [_fault("y", ys[1].shape, said)]
+_USED_AGAIN = "an array that is used again; return a new one each time"
+
+
+def _overwritten(pair: Pair, found: list[Any], gradients: tuple[Array | None, ...], dy: Array, cache: Any) -> list[Row]:
+    """What was `found`, and copied to `gradients`, and is changed by a backward pass for another dy."""
     pair.backward(dy, cache)
-    now = on_host(pair, gradients[0])
-    said = "was changed by a later backward pass: an array that is used again; return a new one each time"
     return [
-        _fault(f"d{argument.name}", then.shape, f"d{argument.name} {said}")
-        for argument, g, then in zip(pair.floats, now, gradients[1], strict=True)
-        if then is not None and not same(g, then)
+        _fault(f"d{argument.name}", then.shape, f"d{argument.name} was changed by a later backward pass: {_USED_AGAIN}")
+        for argument, now, then in zip(pair.floats, on_host(pair, found), gradients, strict=True)
+        if then is not None and not same(now, then)
     ]
 
 
@@ -118,13 +117,16 @@ def _kept(cache: Any, pair: Pair) -> Any:
 
 
 def mapped(f: Callable[[Array], Array], x: Any) -> Any:
-    """x with f of each array in its tuples, lists and dicts, which become plain ones; anything else as it is."""
+    """x with f of each array in its tuples, lists and dicts; anything else as it is."""
     if isinstance(x, tuple) and hasattr(x, "_make"):  # a NamedTuple
         return x._make(mapped(f, part) for part in x)
-    if isinstance(x, tuple | list):
-        return (tuple if isinstance(x, tuple) else list)(mapped(f, part) for part in x)
-    if isinstance(x, dict):
-        return {name: mapped(f, part) for name, part in x.items()}
+    if isinstance(x, tuple):
+        return tuple(mapped(f, part) for part in x)
+    if isinstance(x, list | dict):
+        parts = copy.copy(x)  # of its own kind, with attributes
+        for place in range(len(x)) if isinstance(x, list) else x:
+            parts[place] = mapped(f, x[place])
+        return parts
     return f(x) if _is_array(x) else x
 
 
@@ -136,8 +138,8 @@ def _is_array(x: Any) -> bool:
 
 
 def copied(x: Any) -> Any:
-    """A deep copy of arrays in tuples, lists and dicts; anything else as it is."""
-    return mapped(lambda a: a.copy(), x)
+    """A deep copy of arrays in tuples, lists and dicts, laid out in memory as they are; anything else as it is."""
+    return mapped(lambda a: a.copy(order="K"), x)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -189,18 +191,20 @@ def _type_faults(pair: Pair, gradients: list[Any], tried: str = "") -> list[Row]
         if g is not None and g.dtype not in (dtype, np.promote_types(dtype, np.float32)):
             mend = f"make it of {argument.name}'s type, as np.zeros_like does"
             if g.dtype.kind == "f":
-                mend = _widened(pair, argument) if g.dtype.itemsize > dtype.itemsize else _NARROWED
+                mend = _widened(pair, g.dtype) if g.dtype.itemsize > dtype.itemsize else _NARROWED
             said = f"is of {g.dtype} where {argument.name} is of {dtype}{tried}: {mend}"
             faults.append(_fault(f"d{argument.name}", g.shape, said))
     return faults
 
 
-def _widened(pair: Pair, argument: Argument) -> str:
-    """What made a gradient wider than its argument: another argument, or an array from outside them."""
-    types = {a.name: pair.args[a.place].dtype for a in pair.floats}
-    for name, dtype in types.items():
-        if dtype.itemsize > types[argument.name].itemsize:
-            return f"{name} is of {dtype} and widens what it meets; give both in one type, or cast the gradient"
+def _widened(pair: Pair, to: Any) -> str:
+    """What made a gradient as wide as the type `to`: an argument that is, or an array from outside them."""
+    for argument in pair.floats:
+        dtype = pair.args[argument.place].dtype
+        if dtype.itemsize >= to.itemsize:
+            return (
+                f"{argument.name} is of {dtype} and widens what it meets; give both in one type, or cast the gradient"
+            )
     return _MEND
 
 

@@ -68,3 +68,51 @@ def test_arguments_keep_their_layout_in_memory():
 
     check(double, lambda dy, _: 2.0 * dy, (np.asfortranarray(X),)).require()
     assert seen[0]
+
+
+def test_labels_and_parameters_in_a_setting_are_kept_too():
+    """Else each call of f would take 1 off anew, and the gradients compared be those of other labels."""
+
+    def chosen(x, labels, p):
+        labels -= 1
+        p["w"] *= 2.0
+        rows = np.arange(len(labels))
+        return x[rows, labels] * p["w"], (x.shape, rows, labels.copy(), p["w"].copy())
+
+    def chosen_backward(dy, cache):
+        shape, rows, labels, w = cache
+        dx = np.zeros(shape, dy.dtype)
+        dx[rows, labels] = dy * w
+        return dx
+
+    labels, p = np.array([1, 4, 2]), {"w": np.ones(3)}
+    rows = {row.tensor: row for row in check(chosen, chosen_backward, (X, labels, p)).rows}
+    assert rows.pop("labels").verdict == "labels was changed by the pair: work on a copy of it"
+    assert rows.pop("p").verdict == "p was changed by the pair: work on a copy of it"
+    assert rows.pop("dx").passed
+    assert not rows
+    assert (labels.tolist(), p["w"].tolist()) == ([1, 4, 2], [1.0, 1.0, 1.0])
+
+
+def test_what_comes_of_a_changed_argument_is_not_told_beside_it():
+    """A cache that holds the argument is changed with it, and so is a y that is the argument."""
+
+    def double(x):
+        x *= 2.0
+        return x, x
+
+    rows = check(double, lambda dy, x: 2.0 * dy, (X.copy(),)).rows
+    assert [row.tensor for row in rows] == ["x", "dx"]
+    assert rows[1].passed
+
+
+def test_what_else_is_wrong_is_told_beside_a_changed_argument():
+    draw = np.random.default_rng(0)
+
+    def noisy(x):
+        x *= 2.0
+        return x * draw.random(x.shape), None
+
+    rows = check(noisy, lambda dy, _: dy, (X.copy(),)).rows
+    assert [row.tensor for row in rows] == ["x", "y"]
+    assert "a second forward pass gave another y" in rows[1].verdict

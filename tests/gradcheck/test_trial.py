@@ -131,6 +131,52 @@ def test_every_pair_of_minivit_keeps_them(name):
     assert check(case.f, case.f_backward, case.args).passed
 
 
+def test_a_number_as_y_has_a_dy_of_no_axes_each_time():
+    """-dy of an array of no axes is no array."""
+
+    def f_backward(dy, x):
+        assert isinstance(dy, np.ndarray)
+        return 2.0 * dy * x
+
+    check(lambda x: (np.asarray((x * x).sum()), x), f_backward, (random(1, 4),)).require()
+
+
+def test_a_backward_pass_that_changes_its_cache_where_that_is_y():
+    """y was the same until then: of the gradient the truth is told."""
+
+    def f(x):
+        y = np.exp(x)
+        return y, y
+
+    def f_backward(dy, y):
+        y *= dy
+        return 2.0 * y
+
+    rows = {row.tensor: row.verdict for row in check(f, f_backward, (random(1, 4),)).rows}
+    assert rows["cache"].startswith("the cache was changed after the forward pass")
+    assert rows["dx"] == "off by the factor 2"
+
+
+def test_a_y_that_is_used_again_is_told_whatever_else_is_wrong():
+    """No gradient is compared then, and nobody would know why."""
+    y = np.empty((2, 3))
+    f, f_backward = lambda x: (np.multiply(x, 2.0, out=y), None), lambda dy, c: dy.astype(np.float32)
+    rows = check(f, f_backward, (random(1, 2, 3),)).rows
+    assert {row.tensor for row in rows} == {"y", "dx"}
+
+
+def test_settings_are_copied_as_what_they_are():
+    class Settings(dict):
+        pass
+
+    settings = Settings(w=np.ones(2))
+    settings.name = "ours"
+    twin = copied({"inside": settings})["inside"]
+    assert (type(twin), twin.name) == (Settings, "ours")
+    assert twin["w"] is not settings["w"]
+    check(lambda x, s: (x * s["w"] * len(s.name), s), lambda dy, s: dy * s["w"] * 4, (random(1, 2), settings)).require()
+
+
 def test_copies_are_deep_and_of_the_same_kinds():
     cache = CASES["mlp"].f(*CASES["mlp"].args)[1]
     twin = copied((cache, [np.ones(2)], {"a": np.zeros(2)}, "word", None))

@@ -65,6 +65,14 @@ def test_a_wider_argument_is_what_widens():
     )
 
 
+def test_an_argument_that_is_not_so_wide_has_widened_nothing():
+    args = (random(1, 3, 4).astype(np.float16), random(2, 3, 4).astype(np.float32))
+    report = check(
+        lambda x, w: (x * w, (x, w)), lambda dy, c: (dy * c[1] * np.ones(4), (dy * c[0]).astype(np.float32)), args
+    )
+    assert report.worst.verdict.startswith("is of float64 where x is of float16: np.sqrt(2.0), ")
+
+
 def test_the_type_that_was_tried_as_well_is_said():
     wide = np.arange(4.0)
     verdict = check(lambda x: (x * wide, None), lambda dy, c: dy * wide, (random(1, 4),)).worst.verdict
