@@ -90,7 +90,7 @@ def _verdict(
     said = _remembers(trial, i, right, limit) or verdict(found, right, clues)
     if found.shape == right.shape and roundings.method == "central" and np.isfinite(found).all():
         wrong = np.abs(found - right) > limit * max(norm(right), norm(found))
-        if wrong.any() and all(_has_kink(pair, argument, tuple(i)) for i in np.argwhere(wrong)):
+        if wrong.any() and all(_at_kink(pair, trial.dy, argument, tuple(i), found) for i in np.argwhere(wrong)):
             return _KINK
     if found.shape == right.shape and roundings.lost(argument, found, right):
         return LOST
@@ -105,8 +105,11 @@ _KINK = (
 )
 
 
-def _has_kink(pair: Pair, argument: Argument, index: tuple[int, ...]) -> bool:
-    """Whether the slopes on both sides of one number are each the same for half the step, and differ."""
+def _at_kink(pair: Pair, dy: Array, argument: Argument, index: tuple[int, ...], found: Array) -> bool:
+    """Whether the slopes on both sides of one number are each the same for half the step, and differ.
+
+    And `found` there is between them: beyond both it is wrong, whichever side is taken.
+    """
     args = list(pair.cast(np.float64).args)
     y, place = np.array(to_host(pair.forward(args)[0])), argument.place
     h = CENTRAL_STEP * typical(to_host(args[place]))
@@ -118,7 +121,10 @@ def _has_kink(pair: Pair, argument: Argument, index: tuple[int, ...]) -> bool:
 
     right, left, near_right, near_left = (slope(h * share) for share in (1.0, -1.0, 0.5, -0.5))
     jump, bend = norm(right - left), norm(right - near_right) + norm(left - near_left)
-    return jump > 1e-2 * max(norm(right), norm(left)) and bend < 1e-2 * jump
+    if not (jump > 1e-2 * max(norm(right), norm(left)) and bend < 1e-2 * jump):
+        return False
+    low, high = np.minimum(right * dy, left * dy).sum(), np.maximum(right * dy, left * dy).sum()
+    return bool(low - 1e-2 * (high - low) <= found[index] <= high + 1e-2 * (high - low))
 
 
 _OUTSIDE = {

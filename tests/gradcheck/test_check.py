@@ -151,6 +151,14 @@ def test_a_gradient_at_a_kink_is_not_called_wrong_unless_it_is_elsewhere():
     assert "not checked" not in wrong.verdict
 
 
+def test_a_gradient_beyond_both_sides_of_a_kink_is_wrong():
+    """Between 0 and dy anything may be meant, but nothing else."""
+    x = np.array([0.0, 1.5, -2.0, 4.0])
+    for slope, said in ((1.0, "not checked: f has a kink"), (50.0, "right but for index 0"), (-3.0, "right but for")):
+        row = check(relu, lambda dy, c, s=slope: dy * np.where(x == 0.0, s, c), (x,), method="central").worst
+        assert row.verdict.startswith(said)
+
+
 @pytest.mark.parametrize("method", ["central", "taylor"])
 def test_real_numbers_are_enough_for_central_differences_and_taylor(method):
     """What the complex step cannot judge: it takes |x| for a constant."""
