@@ -6,6 +6,7 @@ ValueError it is. Everything else that escapes is a bug of minivit and keeps its
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -30,10 +31,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def say(sentence: str) -> None:
     """Write a line on stderr; one that cannot be written there, on a full disk say, is lost, and the work goes on."""
+    if sys.stderr is None:  # print() would take stdout in its place
+        return
     try:
         print(sentence, file=sys.stderr, flush=True)
     except OSError:  # its buffer still holds the line, and Python would try once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        with contextlib.suppress(AttributeError, OSError):  # what a program put in its place may be no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def on_one_line(name: str) -> str:

@@ -1,9 +1,12 @@
 """The exception meant for a person, and the hint it may end with."""
 
+import errno
+import sys
+
 import pytest
 
 import minivit
-from minivit.errors import MinivitError, counted, first_line, is_out_of_memory, nearest, on_one_line
+from minivit.errors import MinivitError, counted, first_line, is_out_of_memory, nearest, on_one_line, say
 
 
 def test_it_is_the_value_error_that_a_program_catches():
@@ -34,6 +37,24 @@ def test_the_nearest_flag_whatever_its_dashes(flag, hint):
 def test_nearest_takes_any_iterable():
     assert nearest("tanhh", (form for form in ("tanh", "erf"))) == " Did you mean 'tanh'?"
     assert nearest("tanh", []) == ""
+
+
+class Full:
+    """A stream of a program's own, which is no file."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("stream", [None, Full()])
+def test_what_no_stderr_takes_is_lost_and_goes_nowhere_else(monkeypatch, capsys, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    say("lost")
+    monkeypatch.undo()
+    assert capsys.readouterr().out == ""
 
 
 def test_a_name_is_one_line_that_no_terminal_obeys():
