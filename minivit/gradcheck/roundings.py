@@ -65,7 +65,7 @@ class Roundings:
         return _ALLOWED * (hand + numeric) + _STEP_ERROR * (self.usual(argument) or 1.0)
 
     def lost(self, argument: Argument, found: Array, numeric: Array) -> bool:
-        """Whether the numeric derivative is nothing but roundings, and tells nothing of `found`, which is more."""
+        """Whether the numeric gradient tells nothing of `found`: its roundings are no small part of the larger one."""
         roundings = max(self.of_numeric(argument, self.probes(numeric)), self._unseen(argument))
         return _drowned(max(norm(found), norm(numeric)), roundings)
 
