@@ -47,6 +47,14 @@ def test_the_gradients_of_a_pair_that_changes_its_argument_are_told(method):
     assert all(row.passed for row in rows.values())
 
 
+@pytest.mark.parametrize("method", ["complex_step", "central"])
+def test_what_changes_nothing_at_these_numbers_is_seen_at_others(method):
+    """Where the largest is 0 to begin with; in the numeric derivative it no longer is."""
+    at_0 = X - X.max(-1, keepdims=True)
+    rows = check(softmax_in_place, softmax_backward, (at_0,), method=method).rows
+    assert [(row.tensor, row.passed) for row in rows] == [("x", False), ("dx", True)]
+
+
 def test_a_wrong_one_is_named_as_ever():
     row = check(softmax_in_place, lambda dy, p: 2.0 * softmax_backward(dy, p), (X.copy(),)).rows[-1]
     assert row.verdict.startswith("off by the factor 2")
