@@ -12,7 +12,9 @@ from minivit.arrays import (
     array_module,
     cast,
     choose_device,
+    host_copy,
     is_complex,
+    is_integer,
     real_part,
     synchronize,
     to_device,
@@ -108,12 +110,38 @@ def test_wide_makes_float16_float32():
     assert np.array_equal(wide(x), x)
 
 
+def test_bfloat16_is_a_narrow_float():
+    """NumPy itself knows no such type."""
+    x = np.array([1.0, 2.0, -3.0], pytest.importorskip("ml_dtypes").bfloat16)
+    assert wide(x).dtype == np.float32
+    assert np.array_equal(wide(x), x)
+    assert not is_complex(x)
+    assert not is_integer(x)
+    assert real_part(x) is x
+
+
+def test_integers_are_told_from_floats_and_booleans():
+    assert is_integer(np.arange(3))
+    assert is_integer(np.zeros(3, np.uint8))
+    assert not is_integer(np.zeros(3))
+    assert not is_integer(np.zeros(3, bool))
+
+
 def test_transposed_is_a_view_of_the_last_two_axes():
     x = random(1, 2, 3, 4, 5)
     y = transposed(x)
     assert y.shape == (2, 3, 5, 4)
     assert np.shares_memory(x, y)
     assert np.array_equal(y, np.swapaxes(x, -1, -2))
+
+
+def test_a_host_copy_shares_nothing(fake_cupy):
+    x = random(1, 3)
+    for copy in (host_copy(x), host_copy(fake_cupy.ndarray(x.copy()))):
+        assert isinstance(copy, np.ndarray)
+        assert np.array_equal(copy, x)
+        assert not np.shares_memory(copy, x)
+    assert host_copy(x[0]) == x[0]
 
 
 def test_to_host_and_to_device(fake_cupy):

@@ -79,6 +79,7 @@ def test_the_first_numbers_are_these_for_ever():
     """Golden values: a published seed must mean the same model tomorrow."""
     assert generator(HOME).bit_generator.random_raw(2).tolist() == [13807674728231990805, 6637107190892117964]
     assert draw(HOME, 2).tolist() == [0.748515546866116, 0.3597983017692198]
+    assert Key(7, "augment") == (7, "augment", 0, 0, 0, 0)
 
 
 def test_the_order_of_the_purposes_is_part_of_every_seed():
@@ -116,6 +117,8 @@ def test_numpys_integers_are_addresses_too(kind, image, shape):
     np.testing.assert_array_equal(uniform(key._replace(image=kind(image)), shape), expected)
 
 
-def test_an_image_beyond_the_stream_is_named():
-    with pytest.raises(ValueError, match=r"randomness: image 9223372036854775808 of \(1000,\) numbers lies beyond"):
-        uniform(Key(0, "dropout", image=2**63), (1, 1000))
+@pytest.mark.parametrize("size", [16, 1000])  # of 16, it is the first image beyond
+def test_an_image_beyond_the_stream_is_named(size):
+    said = rf"randomness: image 9223372036854775808 of \({size},\) numbers lies beyond"
+    with pytest.raises(ValueError, match=said):
+        uniform(Key(0, "dropout", image=2**63), (1, size))
