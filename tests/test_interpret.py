@@ -65,9 +65,16 @@ def test_rollout_picture_of_the_class_token_is_its_row():
     assert np.allclose(rollout_images(maps, (2, 3)).reshape(2, 6), row / row.sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("maps", [[], [np.ones((2, 3, 3))], [np.ones((1, 1, 3, 3)), np.ones((1, 1, 4, 4))]])
-def test_rollout_refuses_what_are_no_maps(maps):
-    with pytest.raises(ValueError, match="attention_rollout: maps need one shape"):
+@pytest.mark.parametrize(
+    ("maps", "got"),
+    [
+        ([], "none"),
+        ([np.ones((2, 3, 3))], r"\(2, 3, 3\)"),
+        ([np.ones((1, 1, 3, 3)), np.ones((1, 1, 4, 4))], r"\(1, 1, 3, 3\), \(1, 1, 4, 4\)"),
+    ],
+)
+def test_rollout_refuses_what_are_no_maps(maps, got):
+    with pytest.raises(ValueError, match=rf"attention_rollout: maps need one shape .*, got {got}$"):
         attention_rollout(maps)
 
 
@@ -127,6 +134,21 @@ def test_components_are_of_the_filters_about_their_mean_and_shares_are_of_varian
     moved, moved_shares = filter_components(weight + rng.standard_normal((12, 1)), (2, 2), 8)
     assert np.allclose(moved_shares, shares[:8])
     assert np.allclose(abs((moved * pictures[:8]).sum((1, 2, 3))), 1.0)  # the sign means nothing
+
+
+def test_the_first_component_may_be_had_alone():
+    weight = rng.standard_normal((12, 9))
+    (picture,), share = filter_components(weight, (2, 2), 1)
+    pictures, shares = filter_components(weight, (2, 2), 2)
+    assert np.array_equal(picture, pictures[0])
+    assert share.tolist() == shares[:1].tolist()
+
+
+def test_the_mean_of_narrow_filters_is_wide():
+    """Filters far from 0: a mean in float16 would be off by as much as they differ."""
+    weight = (10.0 + 0.01 * rng.standard_normal((12, 9))).astype(np.float16)
+    shares = filter_components(weight, (2, 2), 9)[1]
+    assert np.allclose(shares, filter_components(weight.astype(np.float64), (2, 2), 9)[1], rtol=0, atol=1e-5)
 
 
 def test_what_has_no_weight_gives_0_and_no_nan():
