@@ -287,7 +287,7 @@ def _nearly(found: Array, expected: Array, clues: Clues) -> str:
 
 def _sums_to_0(g: Array, clues: Clues) -> bool:
     """Whether each row does, of an array of more than one row."""
-    return g.ndim > 1 and g.shape[-1] > 1 and norm(g.sum(-1)) <= clues.precise * norm(g)
+    return g.ndim > 1 and norm(g.sum(-1)) <= clues.precise * norm(g)
 
 
 def _axis(axis: int, clues: Clues) -> str:

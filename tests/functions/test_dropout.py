@@ -5,6 +5,7 @@ import pytest
 from helpers.cases import DROP_KEY, random
 
 from minivit.functions import drop_path, drop_path_backward, dropout, dropout_backward
+from minivit.randomness import uniform
 
 both = pytest.mark.parametrize(("f", "f_backward"), [(dropout, dropout_backward), (drop_path, drop_path_backward)])
 
@@ -31,6 +32,14 @@ def test_dropout_drops_each_number_alone():
     for axis in ((1, 2), (0, 2), (0, 1)):
         share = (y == 0).mean(axis)
         assert 0.2 < share.min() < share.max() < 0.4
+
+
+def test_a_number_drawn_as_large_as_the_rate_is_kept():
+    """Numbers in [0, 1): those below the rate are its share."""
+    drawn = uniform(DROP_KEY, (50,))
+    y, _ = dropout(np.ones(50), float(drawn[7]), DROP_KEY)
+    assert y[7] != 0.0
+    assert np.array_equal(y == 0.0, drawn < drawn[7])
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

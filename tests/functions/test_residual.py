@@ -30,10 +30,11 @@ def test_gradients_of_a_stream_that_went_two_ways_add_up():
     assert np.array_equal([dz, dx], before)
 
 
-def test_is_the_sum_of_the_stream_and_the_dropped_branch():
+@pytest.mark.parametrize("site", [0, 4])
+def test_is_the_sum_of_the_stream_and_the_dropped_branch(site):
     z, x = random(1, 6, 3, 4), random(2, 6, 3, 4)
-    branch = drop_path(dropout(x, 0.3, DROP_KEY)[0], 0.5, DROP_KEY.at(DROP_KEY.site + 1))[0]
-    assert np.array_equal(residual(z, x, 0.3, 0.5, DROP_KEY)[0], z + branch)
+    branch = drop_path(dropout(x, 0.3, DROP_KEY.at(site))[0], 0.5, DROP_KEY.at(site + 1))[0]
+    assert np.array_equal(residual(z, x, 0.3, 0.5, DROP_KEY.at(site))[0], z + branch)
     assert np.array_equal(residual(z, x, 0.3, 0.5, None)[0], z + x), "without a key nothing is dropped"
 
 

@@ -134,3 +134,15 @@ def test_a_plain_factor_is_no_root_of_an_axis_without_a_name():
 
     assert check(f, lambda dy, x: 4.0 * x * dy, (random(1, 4, 9),))["dx"].verdict == "off by the factor 2"
     assert "= axis 1 of x" in check(f, lambda dy, x: 18.0 * x * dy, (random(1, 4, 9),))["dx"].verdict
+
+
+@pytest.mark.parametrize(("factor", "length"), [(12, 13), (-2, 4)])
+def test_a_function_of_an_axis_that_nobody_named_is_no_name(factor, length):
+    report = check(lambda z: (np.sin(z), z), lambda dy, z: factor * dy * np.cos(z), (random(1, 3, length),))
+    assert report.worst.verdict == f"off by the factor {factor}"
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e6])
+def test_numbers_that_are_wrong_are_told_whatever_their_size(size):
+    report = check(lambda z: (z**3, z), lambda dy, z: 3 * z * z * dy * (np.arange(5) > 0), (size * random(1, 3, 5),))
+    assert report.worst.verdict == "right but for index 0 of axis 1, where it is 0"

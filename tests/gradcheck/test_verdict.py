@@ -279,6 +279,18 @@ def test_what_follows_no_pattern_is_told_with_its_worst_number():
     assert check(case.f, broken, case.args)["dx"].verdict == "wrong: at [1, 4, 0] it is -2.634 where 7.421 is right"
 
 
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 2), (40, 50)])
+@pytest.mark.parametrize("over", [(), None])
+def test_of_few_numbers_a_row_of_many_numbers_and_one_result_no_pattern_is_made_up(shape, over):
+    """Any one number is a multiple of another; a loss has no batch."""
+
+    def f(x):
+        return (x**3).sum(over), x
+
+    args = (random(1, *shape),)
+    assert check(f, lambda dy, x: dy * (x + 2.0) ** 4, args).worst.verdict.startswith("wrong: at [")
+
+
 def test_a_right_gradient_beside_a_wrong_one_is_right():
     report = check(
         attention,
