@@ -32,6 +32,14 @@ def test_as_many_threads_as_asked_for(threads, seen):
     assert len(set(in_parts(meet, 2 * seen if threads > 1 else 4, threads))) == seen
 
 
+@pytest.mark.parametrize(("counted", "expected"), [(3, 3), (None, 1)])
+def test_cores_where_a_process_is_not_told_its_own(monkeypatch, counted, expected):
+    """As on macOS and Windows."""
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: counted)
+    assert cores() == expected
+
+
 def test_all_cores_without_a_number():
     assert cores() >= 1
     assert len(set(in_parts(lambda i: time.sleep(0.02) or threading.get_ident(), 4 * cores()))) == cores()
