@@ -119,6 +119,7 @@ def test_heads_that_do_not_divide_name_their_neighbours():
     assert refusal(width=96, heads=5) == (
         "heads is 5, which does not divide width 96; 4 or 6 heads would work, or a width of 95"
     )
+    assert "; 2 or 7 heads would work" in refusal(width=14, heads=4)
 
 
 def test_sincos_needs_a_width_of_quarters():

@@ -31,6 +31,11 @@ def test_names_and_shapes_are_those_of_the_table(pooling, positions):
     assert len(params.blocks) == 3
 
 
+def test_what_is_no_config_is_refused():
+    with pytest.raises(TypeError, match=r"^count_params: config is of type str; expected ViTConfig, such as minivit"):
+        count_params("micro/4")
+
+
 def test_named_in_full():
     block = [f"blocks.0.{name}" for name in BlockParams._fields]
     first = ["patch_weight", "patch_bias", "class_token", "positions"]
