@@ -139,10 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _open_what_is_closed() -> None:
     """What goes to a stdout or stderr that was closed from the start is lost; print() would put either in the other."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def _speak_any_language() -> None:

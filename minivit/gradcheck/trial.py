@@ -67,11 +67,7 @@ def try_pair(pair: Pair, seed: int) -> Trial:
     faults += _type_faults(pair, found)
     second = on_host(pair, pair.backward(fresh_dy, cache))
 
-    changed = [
-        _fault(name, _shape(now), f"{name} was changed by the pair: work on a copy of it")
-        for i, (name, now, then) in enumerate(zip(pair.names, pair.args, given, strict=True))
-        if i in written or not same(now, then)
-    ]
+    changed = _changed(pair, given, written)
     if not same(np.asarray(to_host(dy)), drawn):
         faults.append(_fault("dy", y.shape, "dy was changed by the backward pass: work on a copy of it"))
     if not same(kept_cache, cache):
@@ -88,6 +84,15 @@ def try_pair(pair: Pair, seed: int) -> Trial:
     return Trial(
         _wide(kept_y), _wide(drawn), gradients, direct, tuple(changed), tuple(faults), steady and _finite(kept_y)
     )
+
+
+def _changed(pair: Pair, given: tuple[Any, ...], written: set[int]) -> list[Row]:
+    """Arguments that are no longer as they were given, or were written to where others were given."""
+    return [
+        _fault(name, _shape(now), f"{name} was changed by the pair: work on a copy of it")
+        for i, (name, now, then) in enumerate(zip(pair.names, pair.args, given, strict=True))
+        if i in written or not same(now, then)
+    ]
 
 
 _USED_AGAIN = "an array that is used again; return a new one each time"

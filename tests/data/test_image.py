@@ -1,6 +1,7 @@
 """Reading one picture."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -127,8 +128,14 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, most):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "x.png")
-    assert "cannot be read as a picture (it is no file)" in refusal(tmp_path / "x.png")
+    pipe = tmp_path / "x.png"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(bytes(64),), daemon=True)
+    writer.start()  # whoever reads the pipe all the same comes to an end, and fails
+    assert "cannot be read as a picture (it is no file)" in refusal(pipe)
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer.join()
+    os.close(end)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 from numba import config, njit
 
 if getattr(config, "DISABLE_JIT", 0):  # what it would compile has no meaning in Python
-    raise ImportError("NUMBA_DISABLE_JIT is set")
+    raise ImportError("NUMBA_DISABLE_JIT is set: unset it")
 
 # Sums may be added in any order and products fused; nan and infinity keep their meaning.
 FAST = {"contract", "nsz", "arcp", "reassoc"}
