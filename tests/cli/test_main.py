@@ -10,7 +10,7 @@ import pytest
 from helpers.command import minivit, refused
 
 from minivit import __version__
-from minivit.cli.main import Parser, main
+from minivit.cli.main import Parser, _open_what_is_closed, main
 from minivit.errors import MinivitError
 from minivit.training.config import field_types
 
@@ -61,6 +61,14 @@ def test_what_python_3_15_guesses_is_left_out():
     assert str(refusal.value) == (
         "COMMAND is 'trian'; expected one of 'train', 'eval'. Did you mean 'train'? (see minivit --help)"
     )
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_others_print_to_a_closed_stream_does_not_go_to_the_other(monkeypatch, name):
+    monkeypatch.setattr(sys, name, None)
+    _open_what_is_closed()
+    with getattr(sys, name) as stream:
+        assert stream.name == os.devnull
 
 
 def test_a_reader_that_leaves_is_no_error():
